@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Functions that the scripts beside this file share. Sourced, never run.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
