@@ -1,0 +1,146 @@
+#include "media/file_lease.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cerrno>
+#include <system_error>
+
+#include <pymm/error.hpp>
+
+namespace pymm {
+
+namespace {
+
+static_assert(sizeof(off_t) == 8, "the lock offsets need 64-bit file offsets");
+
+constexpr std::uint64_t kWriterByte = 1ull << 40;
+constexpr std::uint64_t kGenerationBase = 1ull << 41;
+constexpr std::uint64_t kMaxGeneration = (1ull << 62) - 1;
+
+struct flock range_lock(int type, std::uint64_t start, std::uint64_t size) {
+    // A length of 0 would mean "to the end of all files".
+    assert(size != 0);
+    struct flock lock {};  // l_pid must be 0 for these commands
+    lock.l_type = static_cast<short>(type);
+    lock.l_whence = SEEK_SET;
+    lock.l_start = static_cast<off_t>(start);
+    lock.l_len = static_cast<off_t>(size);
+    return lock;
+}
+
+}  // namespace
+
+FileLease::FileLease(int map_fd, int data_fd, std::string name) noexcept
+    : map_fd_(map_fd), data_fd_(data_fd), name_(std::move(name)) {}
+
+FileLease::~FileLease() {
+    // The descriptions may be shared with descriptors that live on (the media's): closing would not
+    // drop the locks, so they are dropped by name. Not in a detached child, which shares them with its
+    // parent.
+    if (map_fd_ >= 0) {
+        unset(map_fd_, kWriterByte, 1);
+        unset(map_fd_, kGenerationBase, kMaxGeneration);
+        ::close(map_fd_);
+    }
+    if (data_fd_ >= 0) {
+        unset(data_fd_, 0, 1ull << 62);
+        ::close(data_fd_);
+    }
+}
+
+bool FileLease::try_acquire_writer() { return set(map_fd_, F_WRLCK, kWriterByte, 1); }
+
+void FileLease::release_writer() noexcept { unset(map_fd_, kWriterByte, 1); }
+
+bool FileLease::writer_alive() { return held_by_another(map_fd_, kWriterByte, 1); }
+
+void FileLease::mark_generation(std::uint64_t generation) {
+    assert(generation < kMaxGeneration);
+    mark(map_fd_, generations_, kGenerationBase + generation, 1);
+}
+
+void FileLease::unmark_generation(std::uint64_t generation) noexcept {
+    unmark(map_fd_, generations_, kGenerationBase + generation, 1);
+}
+
+bool FileLease::generation_marked_up_to(std::uint64_t generation) {
+    assert(generation < kMaxGeneration);
+    return held_by_another(map_fd_, kGenerationBase, generation + 1);
+}
+
+void FileLease::mark_extent(std::uint64_t offset, std::uint64_t size) {
+    if (size != 0) mark(data_fd_, extents_, offset, size);
+}
+
+void FileLease::unmark_extent(std::uint64_t offset, std::uint64_t size) noexcept {
+    if (size != 0) unmark(data_fd_, extents_, offset, size);
+}
+
+bool FileLease::extent_marked(std::uint64_t offset, std::uint64_t size) {
+    return size != 0 && held_by_another(data_fd_, offset, size);
+}
+
+void FileLease::detach_in_child() noexcept {
+    // Closed, never unlocked: an unlock would take the parent's locks away.
+    if (map_fd_ >= 0) ::close(map_fd_);
+    if (data_fd_ >= 0) ::close(data_fd_);
+    map_fd_ = data_fd_ = -1;
+}
+
+void FileLease::mark(int fd, CountedRanges& marks, std::uint64_t start, std::uint64_t size) {
+    const std::lock_guard guard(mutex_);
+    // Only read locks are ever set on these bytes, so a conflict means a foreign program's lock.
+    if (!set(fd, F_RDLCK, start, size)) fail("marking what is read", EAGAIN);
+    marks.add(start, start + size);
+}
+
+void FileLease::unmark(int fd, CountedRanges& marks, std::uint64_t start,
+                       std::uint64_t size) noexcept {
+    const std::lock_guard guard(mutex_);
+    marks.remove(start, start + size, [&](std::uint64_t from, std::uint64_t to) {
+        unset(fd, from, to - from);
+    });
+}
+
+bool FileLease::set(int fd, int type, std::uint64_t start, std::uint64_t size) {
+    struct flock lock = range_lock(type, start, size);
+    while (::fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+        if (errno == EAGAIN || errno == EACCES) return false;
+        if (errno != EINTR) fail("locking", errno);
+    }
+    return true;
+}
+
+void FileLease::unset(int fd, std::uint64_t start, std::uint64_t size) noexcept {
+    if (fd < 0) return;
+    struct flock lock = range_lock(F_UNLCK, start, size);
+    while (::fcntl(fd, F_OFD_SETLK, &lock) != 0 && errno == EINTR) {
+    }
+}
+
+bool FileLease::held_by_another(int fd, std::uint64_t start, std::uint64_t size) {
+    // Asks whether a write lock could be set: any lock of another description stands against it. Asking
+    // needs no writable descriptor.
+    struct flock lock = range_lock(F_WRLCK, start, size);
+    while (::fcntl(fd, F_OFD_GETLK, &lock) != 0)
+        if (errno != EINTR) fail("looking for locks", errno);
+    return lock.l_type != F_UNLCK;
+}
+
+void FileLease::fail(const char* action, int error) const {
+    const std::string text = std::generic_category().message(error);
+    const char* advice = "";
+    if (error == ENOLCK)
+        advice = "; the kernel or the file server is out of locks: use a local file system";
+    else if (error == EOPNOTSUPP || error == EINVAL || error == ENOSYS)
+        advice = "; this file system has no byte-range locks: move the shelf to one that has (ext4, xfs, "
+                 "tmpfs)";
+    else if (error == EBADF && map_fd_ < 0)
+        throw ClosedError(name_ + ": belongs to the parent of this forked process; open it again here");
+    throw IoError(fmt::format("{}: {} failed: {}{}", name_, action, text, advice), error);
+}
+
+}  // namespace pymm

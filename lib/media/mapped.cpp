@@ -1,0 +1,394 @@
+#include "media/mapped.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <libpmem2.h>
+#include <strings.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <system_error>
+
+#include "media/log.hpp"
+#include "media/pmem2_handles.hpp"
+
+// Debian 12's headers lack some; the kernel's numbers do not change.
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef RWF_DSYNC
+#define RWF_DSYNC 0x00000002
+#endif
+
+namespace pymm {
+
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kChunk = 2 << 20;  // a huge page
+// Below it a plain copy and flushes win, above it non-temporal stores (measured, docs/DESIGN.md).
+constexpr std::uint64_t kNonTemporalFrom = 4096;
+// One descriptor write. Bounds how long a signal or a full disk waits to be noticed.
+constexpr std::uint64_t kDescriptorPiece = 16 << 20;
+
+// What this process has done to a chunk. Only a hint for the choice of the fastest path, so races
+// between threads do no harm.
+constexpr std::uint8_t kTouched = 1;    // written once by descriptor: its pages exist
+constexpr std::uint8_t kPopulated = 2;  // its pages are mapped writable
+constexpr std::uint8_t kBacked = 4;     // reserve() has allocated it
+
+std::uint64_t round_down(std::uint64_t n, std::uint64_t unit) { return n / unit * unit; }
+std::uint64_t round_up(std::uint64_t n, std::uint64_t unit) { return (n + unit - 1) / unit * unit; }
+
+std::string error_text(int error) { return std::generic_category().message(error); }
+
+/// PMEM2_FORCE_GRANULARITY, spelled as libpmem2 accepts it.
+std::optional<Granularity> forced_granularity() {
+    const char* text = std::getenv("PMEM2_FORCE_GRANULARITY");
+    if (text == nullptr) return std::nullopt;
+    if (strcasecmp(text, "BYTE") == 0) return Granularity::byte;
+    if (strcasecmp(text, "CACHE_LINE") == 0 || strcasecmp(text, "CACHELINE") == 0)
+        return Granularity::cache_line;
+    if (strcasecmp(text, "PAGE") == 0) return Granularity::page;
+    return std::nullopt;
+}
+
+pmem2_granularity to_pmem2(Granularity g) {
+    switch (g) {
+        case Granularity::byte: return PMEM2_GRANULARITY_BYTE;
+        case Granularity::cache_line: return PMEM2_GRANULARITY_CACHE_LINE;
+        case Granularity::page: break;
+    }
+    return PMEM2_GRANULARITY_PAGE;
+}
+
+/// Address space for `size` bytes that starts on a huge page; null when there is not that much
+/// (RLIMIT_AS), which costs speed only.
+std::byte* reserve_aligned(std::uint64_t size) {
+    const std::uint64_t total = size + kChunk;
+    void* at = ::mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) return nullptr;
+    auto* start = static_cast<std::byte*>(at);
+    const auto address = reinterpret_cast<std::uintptr_t>(start);
+    const std::uint64_t head = round_up(address, kChunk) - address;
+    if (head != 0) ::munmap(start, head);
+    ::munmap(start + head + size, kChunk - head);
+    return start + head;
+}
+
+}  // namespace
+
+struct MappedMedia::Primitives {
+    pmem2_map* map = nullptr;
+    pmem2_memcpy_fn copy = nullptr;
+    pmem2_memset_fn set = nullptr;
+    pmem2_flush_fn flush = nullptr;
+    pmem2_drain_fn drain = nullptr;
+};
+
+// ---- Opening ------------------------------------------------------------------------------------
+
+std::unique_ptr<MappedMedia> MappedMedia::open(int fd, std::string name, bool writable,
+                                               bool promised) {
+    // The object owns the descriptor from its first moment, so every throw below closes it.
+    std::unique_ptr<MappedMedia> media(new MappedMedia(fd, std::move(name), writable, promised));
+    media->measure();
+    media->map();
+    media->choose_primitives();
+    return media;
+}
+
+MappedMedia::MappedMedia(int fd, std::string name, bool writable, bool promised)
+    : Media(std::move(name), Granularity::page, writable),
+      pmem_(std::make_unique<Primitives>()),
+      fd_(fd),
+      promised_(promised) {}
+
+MappedMedia::~MappedMedia() {
+    // In a forked child the lock inside libpmem2 may be held for ever by a thread that is not there.
+    if (pmem_->map != nullptr && !detached_) pmem2_map_delete(&pmem_->map);
+    if (data_ != nullptr) ::munmap(data_, mapped_);
+    if (fd_ >= 0) ::close(fd_);
+    std::free(chunks_);
+}
+
+void MappedMedia::measure() {
+    struct stat st {};
+    if (::fstat(fd_, &st) != 0) fail("looking at", 0, 0, errno);
+    device_ = S_ISCHR(st.st_mode);
+    if (device_)
+        size_ = pmem2::source_size(fd_, name());
+    else if (S_ISREG(st.st_mode))
+        size_ = static_cast<std::uint64_t>(st.st_size);
+    else
+        throw IoError(name() + ": neither a regular file nor a devdax device", EINVAL);
+    if (size_ == 0)
+        throw CorruptError(name() + ": the file is empty; restore it from a backup, or erase the shelf");
+    mapped_ = round_up(size_, kPage);
+}
+
+void MappedMedia::map() {
+    std::byte* at = mapped_ >= kChunk ? reserve_aligned(mapped_) : nullptr;
+    const int protection = writable_ ? PROT_READ | PROT_WRITE : PROT_READ;
+    const int fixed = at != nullptr ? MAP_FIXED : 0;
+    // MAP_SYNC is granted only where stores reach persistent memory without the file system's help;
+    // the kernel's answer is the definition of DAX here.
+    void* got = ::mmap(at, mapped_, protection, MAP_SHARED_VALIDATE | MAP_SYNC | fixed, fd_, 0);
+    dax_ = got != MAP_FAILED;
+    if (!dax_ && (errno == EOPNOTSUPP || errno == EINVAL))
+        got = ::mmap(at, mapped_, protection, MAP_SHARED | fixed, fd_, 0);
+    if (got == MAP_FAILED) {
+        const int error = errno;
+        if (at != nullptr) ::munmap(at, mapped_);
+        fail("mapping", 0, mapped_, error);
+    }
+    data_ = static_cast<std::byte*>(got);
+    // Access is random: without it the first touch of a cold page cache waits for readahead, 2-8 ms.
+    ::madvise(data_, mapped_, MADV_RANDOM);
+}
+
+void MappedMedia::choose_primitives() {
+    if (dax_) {
+        granularity_ = pmem2::is_byte_granular(fd_, writable_, name()) ? Granularity::byte
+                                                                       : Granularity::cache_line;
+    }
+    if (const auto forced = forced_granularity()) granularity_ = *forced;
+
+    pmem2::Source source(fd_, name());
+    if (const int result = pmem2_map_from_existing(&pmem_->map, source.get(), data_, mapped_,
+                                                   to_pmem2(granularity_));
+        result != 0)
+        pmem2::fail(name(), "registering the mapping", result);
+    pmem_->copy = pmem2_get_memcpy_fn(pmem_->map);
+    pmem_->set = pmem2_get_memset_fn(pmem_->map);
+    pmem_->flush = pmem2_get_flush_fn(pmem_->map);
+    pmem_->drain = pmem2_get_drain_fn(pmem_->map);
+
+    if (writable_) {
+        // calloc, not new: for large shelves the zeros cost nothing until they are looked at.
+        chunks_ = static_cast<std::uint8_t*>(std::calloc(mapped_ / kChunk + 1, 1));
+        if (chunks_ == nullptr) throw std::bad_alloc();
+    }
+    log().debug("{}: {} bytes mapped, granularity {}{}", name(), size_, static_cast<int>(granularity_),
+                dax_ ? ", DAX" : "");
+}
+
+// ---- Space --------------------------------------------------------------------------------------
+
+void MappedMedia::reserve(std::uint64_t offset, std::uint64_t size) {
+    check_usable(offset, size);
+    if (promised_.load(std::memory_order_relaxed) || device_ || size == 0) return;
+    for (std::uint64_t at = round_down(offset, kChunk); at < offset + size; at += kChunk) {
+        std::atomic_ref<std::uint8_t> chunk(chunk_of(at));
+        if (chunk.load(std::memory_order_relaxed) & kBacked) continue;
+        const std::uint64_t want = std::min(kChunk, size_ - at);
+        int error = 0;
+        do {
+            error = ::fallocate(fd_, 0, static_cast<off_t>(at), static_cast<off_t>(want)) == 0 ? 0 : errno;
+        } while (error == EINTR);
+        if (error == ENOSPC || error == EDQUOT)
+            throw NoSpaceError(fmt::format("{}: no space for {} bytes at offset {} ({}); free some on its "
+                                           "file system and try again",
+                                           name(), want, at, error_text(error)),
+                               error);
+        if (error == EOPNOTSUPP || error == ENOSYS) {
+            // Nothing can be promised then; a full disk shows when the bytes are written.
+            log().info("{}: the file system cannot allocate in advance (fallocate: {})", name(),
+                       error_text(error));
+            promised_ = true;
+            return;
+        }
+        if (error != 0) fail("allocating", at, want, error);
+        chunk.fetch_or(kBacked, std::memory_order_relaxed);
+    }
+}
+
+// ---- Writing ------------------------------------------------------------------------------------
+
+void MappedMedia::write(std::uint64_t offset, const void* source, std::size_t size) {
+    check_usable(offset, size);
+    if (size != 0) store(offset, static_cast<const std::byte*>(source), size);
+}
+
+void MappedMedia::fill_zero(std::uint64_t offset, std::uint64_t size) {
+    check_usable(offset, size);
+    if (size != 0) store(offset, nullptr, size);
+}
+
+void MappedMedia::store(std::uint64_t offset, const std::byte* source, std::uint64_t size) {
+    if (granularity_ == Granularity::page) return store_by_descriptor(offset, source, size);
+    if (size >= kChunk && !device_) return store_by_chunks(offset, source, size);
+    if (size >= kNonTemporalFrom) return store_non_temporal(offset, source, size);
+    constexpr unsigned flags = PMEM2_F_MEM_TEMPORAL | PMEM2_F_MEM_NODRAIN;
+    if (source != nullptr)
+        pmem_->copy(data_ + offset, source, size, flags);
+    else
+        pmem_->set(data_ + offset, 0, size, flags);
+}
+
+void MappedMedia::store_non_temporal(std::uint64_t offset, const std::byte* source,
+                                     std::uint64_t size) {
+    constexpr unsigned flags = PMEM2_F_MEM_NONTEMPORAL | PMEM2_F_MEM_NODRAIN;
+    if (source != nullptr)
+        pmem_->copy(data_ + offset, source, size, flags);
+    else
+        pmem_->set(data_ + offset, 0, size, flags);
+}
+
+// A page fault costs four times the copy of its page (measured on tmpfs). So the first write to a chunk
+// goes through the descriptor, which needs no faults; the second maps its pages all at once; from then
+// on plain non-temporal stores are the fastest.
+void MappedMedia::store_by_chunks(std::uint64_t offset, const std::byte* source, std::uint64_t size) {
+    const std::uint64_t end = offset + size;
+    std::uint64_t pending = offset;  // [pending, at) is to be written through the descriptor, at once
+    const auto write_pending = [&](std::uint64_t to) {
+        if (to <= pending) return;
+        store_by_descriptor(pending, source ? source + (pending - offset) : nullptr, to - pending);
+    };
+    for (std::uint64_t at = offset; at < end;) {
+        const std::uint64_t next = std::min(end, round_down(at, kChunk) + kChunk);
+        std::atomic_ref<std::uint8_t> chunk(chunk_of(at));
+        const std::uint8_t state = chunk.load(std::memory_order_relaxed);
+        bool mapped = (state & kPopulated) != 0;
+        if (!mapped && (state & kTouched) != 0) {
+            const std::uint64_t from = round_down(at, kPage);
+            const std::uint64_t to = round_up(next, kPage);
+            // Refused by old kernels and where a page cannot be had: the descriptor tells the reason.
+            mapped = ::madvise(data_ + from, to - from, MADV_POPULATE_WRITE) == 0;
+            if (mapped && next - at == kChunk) chunk.fetch_or(kPopulated, std::memory_order_relaxed);
+        }
+        if (mapped) {
+            write_pending(at);
+            store_non_temporal(at, source ? source + (at - offset) : nullptr, next - at);
+            pending = next;
+        } else {
+            chunk.fetch_or(kTouched, std::memory_order_relaxed);
+        }
+        at = next;
+    }
+    write_pending(end);
+}
+
+void MappedMedia::store_by_descriptor(std::uint64_t offset, const std::byte* source,
+                                      std::uint64_t size) {
+    alignas(64) static constexpr std::array<std::byte, 64 << 10> zeros{};
+    constexpr std::size_t max_pieces = kDescriptorPiece / zeros.size();
+    std::array<::iovec, max_pieces> pieces;
+    while (size != 0) {
+        std::uint64_t left = std::min(size, kDescriptorPiece);
+        int count = 0;
+        if (source != nullptr) {
+            pieces[0] = {const_cast<std::byte*>(source), left};
+            count = 1;
+        } else {
+            for (; left != 0; ++count) {
+                const std::uint64_t piece = std::min<std::uint64_t>(left, zeros.size());
+                pieces[static_cast<std::size_t>(count)] = {const_cast<std::byte*>(zeros.data()), piece};
+                left -= piece;
+            }
+        }
+        const std::uint64_t done = write_once(offset, pieces.data(), count);
+        offset += done;
+        size -= done;
+        if (source != nullptr) source += done;
+    }
+}
+
+std::uint64_t MappedMedia::write_once(std::uint64_t offset, const ::iovec* pieces, int count) {
+    const auto at = static_cast<off_t>(offset);
+    std::uint64_t wanted = 0;
+    for (int i = 0; i < count; ++i) wanted += pieces[i].iov_len;
+    // Whoever forces a fine granularity on an ordinary file has declared its page cache persistent.
+    const bool sync = granularity_ == Granularity::page || dax_;
+    for (;;) {
+        const bool dsync = sync && !no_dsync_.load(std::memory_order_relaxed);
+        const ssize_t done = ::pwritev2(fd_, pieces, count, at, dsync ? RWF_DSYNC : 0);
+        if (done > 0) {
+            if (sync && !dsync && ::fdatasync(fd_) != 0) fail("syncing", offset, wanted, errno);
+            return static_cast<std::uint64_t>(done);
+        }
+        const int error = done == 0 ? EIO : errno;
+        if (error == EINTR) continue;
+        if (dsync && (error == EOPNOTSUPP || error == ENOSYS)) {
+            if (!no_dsync_.exchange(true))
+                log().warn("{}: the file system cannot sync a range (RWF_DSYNC: {}); each commit syncs the "
+                           "whole file, which is slow",
+                           name(), error_text(error));
+            continue;
+        }
+        fail("writing", offset, wanted, error);
+    }
+}
+
+// ---- Flushing -----------------------------------------------------------------------------------
+
+void MappedMedia::flush(std::uint64_t offset, std::uint64_t size) {
+    check_usable(offset, size);
+    if (size == 0) return;
+    if (granularity_ != Granularity::page) return pmem_->flush(data_ + offset, size);
+    const std::uint64_t from = round_down(offset, kPage);
+    const std::uint64_t to = round_up(offset + size, kPage);
+    if (::msync(data_ + from, to - from, MS_SYNC) != 0) fail("syncing", from, to - from, errno);
+}
+
+void MappedMedia::drain() {
+    // Page granularity: write() and flush() have waited already.
+    if (granularity_ != Granularity::page) pmem_->drain();
+}
+
+void MappedMedia::detach_in_child() noexcept {
+    if (detached_) return;
+    detached_ = true;
+    // Private pages: what the child stores stays with it, and its views keep their addresses. Devdax
+    // refuses private mappings; there the views become read-only.
+    const int protection = writable_ ? PROT_READ | PROT_WRITE : PROT_READ;
+    if (::mmap(data_, mapped_, protection, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd_, 0) ==
+        MAP_FAILED)
+        ::mprotect(data_, mapped_, PROT_READ);
+    ::close(fd_);
+    fd_ = -1;
+}
+
+// ---- Helpers ------------------------------------------------------------------------------------
+
+std::uint8_t& MappedMedia::chunk_of(std::uint64_t offset) const noexcept {
+    return chunks_[offset / kChunk];
+}
+
+void MappedMedia::check_usable(std::uint64_t offset, std::uint64_t size) const {
+    assert(offset <= size_ && size <= size_ - offset);
+    if (detached_)
+        throw ClosedError(name() + ": belongs to the parent of this forked process; open it again here");
+    // A store to a read-only mapping would be SIGSEGV, so this is checked in every build.
+    if (!writable_) throw ReadOnlyError(name() + ": opened read-only");
+    (void)offset;
+    (void)size;
+}
+
+void MappedMedia::fail(const char* action, std::uint64_t offset, std::uint64_t size, int error) const {
+    const char* advice = "";
+    switch (error) {
+        case ENOSPC:
+        case EDQUOT: advice = "; free some space on its file system"; break;
+        case EFAULT: advice = "; the memory to be copied from cannot be read (a mapped file that shrank?)"; break;
+        case EIO: advice = "; the device failed: see the kernel's log, then check the shelf"; break;
+        case EFBIG: advice = "; see the file size limit (ulimit -f)"; break;
+        case ENOMEM:
+        case EAGAIN: advice = "; see the limits of memory and address space (ulimit -v, -l)"; break;
+        default: break;
+    }
+    const std::string text = fmt::format("{}: {} {} bytes at offset {} failed: {}{}", name(), action, size,
+                                         offset, error_text(error), advice);
+    if (error == ENOSPC || error == EDQUOT) throw NoSpaceError(text, error);
+    throw IoError(text, error);
+}
+
+}  // namespace pymm

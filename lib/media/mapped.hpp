@@ -1,0 +1,75 @@
+// MappedMedia: a file or a devdax device mapped through libpmem2; the Media of real shelves.
+//
+// Three kinds of media behind one class:
+//  * byte and cache_line granularity (DAX, proven by MAP_SYNC): stores, flushes and fences;
+//  * page granularity (every other file): writes through the descriptor with RWF_DSYNC, so that a write
+//    costs what it covers and not what else is dirty in the file; msync for stores through data().
+//    write() and fill_zero() have returned only when the bytes are durable;
+//  * a granularity forced by PMEM2_FORCE_GRANULARITY (BYTE, CACHE_LINE, PAGE), as libpmem2(7) has it.
+//
+// Sources: libpmem2(7), pmem2_map_from_existing(3), mmap(2) MAP_SYNC, pwritev2(2) RWF_DSYNC, msync(2),
+// madvise(2) MADV_POPULATE_WRITE, fallocate(2).
+#pragma once
+
+#include <sys/uio.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "media/media.hpp"
+
+namespace pymm {
+
+class MappedMedia final : public Media {
+public:
+    /// Maps all of `fd`, which is taken over, on failure too. `promised`: storage was allocated at
+    /// creation, so that reserve() has nothing to do. Throws IoError; CorruptError for an empty file.
+    static std::unique_ptr<MappedMedia> open(int fd, std::string name, bool writable, bool promised);
+    ~MappedMedia() override;
+
+    void reserve(std::uint64_t offset, std::uint64_t size) override;
+    void write(std::uint64_t offset, const void* source, std::size_t size) override;
+    void fill_zero(std::uint64_t offset, std::uint64_t size) override;
+    void flush(std::uint64_t offset, std::uint64_t size) override;
+    void drain() override;
+    void detach_in_child() noexcept override;
+
+private:
+    struct Primitives;  // what libpmem2 chose for this mapping
+
+    MappedMedia(int fd, std::string name, bool writable, bool promised);
+
+    // The steps of open(), in order.
+    void measure();
+    void map();
+    void choose_primitives();
+
+    /// One store of a write() or fill_zero(): `source` null stands for zeros.
+    void store(std::uint64_t offset, const std::byte* source, std::uint64_t size);
+    void store_by_chunks(std::uint64_t offset, const std::byte* source, std::uint64_t size);
+    void store_non_temporal(std::uint64_t offset, const std::byte* source, std::uint64_t size);
+    /// Durable on return where the mapping is not forced.
+    void store_by_descriptor(std::uint64_t offset, const std::byte* source, std::uint64_t size);
+    /// Bytes written, at least one; throws.
+    std::uint64_t write_once(std::uint64_t offset, const ::iovec* pieces, int count);
+
+    std::uint8_t& chunk_of(std::uint64_t offset) const noexcept;
+    void check_usable(std::uint64_t offset, std::uint64_t size) const;
+    [[noreturn]] void fail(const char* action, std::uint64_t offset, std::uint64_t size,
+                           int error) const;
+
+    std::unique_ptr<Primitives> pmem_;
+    std::uint8_t* chunks_ = nullptr;  // hints about each 2 MiB; from calloc
+    std::uint64_t mapped_ = 0;        // size_ in whole pages
+    int fd_ = -1;
+    bool device_ = false;    // devdax: no write(2)
+    bool dax_ = false;       // MAP_SYNC was granted
+    std::atomic<bool> promised_;
+    bool detached_ = false;  // in a forked child
+    std::atomic<bool> no_dsync_{false};  // RWF_DSYNC is refused by this file system
+};
+
+}  // namespace pymm
