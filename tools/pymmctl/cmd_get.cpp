@@ -1,0 +1,117 @@
+// pymmctl get and cat: blobs to files and standard output.
+#include <unistd.h>
+
+#include "command.hpp"
+#include "failure.hpp"
+#include "location.hpp"
+#include "npy.hpp"
+#include "progress.hpp"
+#include "report.hpp"
+#include "text.hpp"
+
+namespace pymmctl {
+namespace {
+
+struct GetOptions {
+    std::string path, file, format = "auto";
+    bool keep = false;
+};
+
+struct CatOptions {
+    std::vector<std::string> paths;
+};
+
+bool has_elements(const pymm::Type& type) {
+    return type.kind == pymm::Kind::ndarray || type.kind == pymm::Kind::scalar;
+}
+
+std::string format_for(const GetOptions& options, const pymm::Type& type) {
+    if (options.format != "auto") return options.format;
+    if (options.file.ends_with(".npy")) return "npy";
+    if (has_elements(type)) return options.file.empty() || options.file == "-" ? "npy" : "raw";
+    return "text";
+}
+
+/// What goes before the bytes of the blob, or instead of them.
+struct Output {
+    std::string text;
+    std::span<const std::byte> bytes;
+};
+
+Output text_of(const pymm::View& view) {
+    std::string text;
+    if (value_text(view.type(), view.bytes(), text)) return {text + "\n", {}};
+    return {{}, view.bytes()};
+}
+
+Exit get(const GetOptions& options, const Context& context) {
+    const Location at = locate_blob(options.path);
+    const pymm::Shelf shelf = open_for_reading(at);
+    find_blob(shelf, at);
+    const pymm::View view = shelf.get(at.blob);
+    const std::string format = format_for(options, view.type());
+    if (options.file.empty() && has_elements(view.type()) && format != "text" &&
+        isatty(STDOUT_FILENO) == 1)
+        throw Failure(Exit::usage, at.given + ": is an array, and standard output a terminal: "
+                                              "give a file, or '-' to insist");
+    Output output{{}, view.bytes()};
+    if (format == "text") output = text_of(view);
+    if (format == "npy") {
+        output.text = npy_header(view.type(), at.given);
+        if (view.type().nbytes() != output.bytes.size())
+            throw Failure(Exit::corrupt, at.given + ": size and shape disagree: check the shelf");
+    }
+
+    OutputFile file(options.file.empty() ? "-" : options.file, !options.keep);
+    Progress progress(context.quiet, at.blob, output.bytes.size());
+    file.write(std::as_bytes(std::span(output.text)));
+    file.write(output.bytes, progress.callback());
+    file.commit();
+    return Exit::success;
+}
+
+Exit cat(const CatOptions& options, const Context& context) {
+    // As cat(1) does: one that cannot be read does not keep the others.
+    Exit result = Exit::success;
+    for (const std::string& path : options.paths) {
+        const Exit code = guarded(context, [&] {
+            const Location at = locate_blob(path);
+            const pymm::Shelf shelf = open_for_reading(at);
+            find_blob(shelf, at);
+            const pymm::View view = shelf.get(at.blob);
+            const Output output = text_of(view);
+            const std::string name = "standard output";
+            write_all(STDOUT_FILENO, std::as_bytes(std::span(output.text)), name);
+            write_all(STDOUT_FILENO, output.bytes, name);
+        });
+        if (result == Exit::success) result = code;
+    }
+    return result;
+}
+
+}  // namespace
+
+void add_get(CLI::App& app, Context& context) {
+    auto options = std::make_shared<GetOptions>();
+    auto* command = app.add_subcommand("get", "Write a blob to a file or standard output");
+    command->add_option("PATH", options->path, "NAMESPACE/SHELF/BLOB")->required();
+    command->add_option("FILE", options->file, "'-' (also when not given) is standard output");
+    command
+        ->add_option("--format", options->format,
+                     "npy, raw, text, or auto: .npy for arrays unless FILE ends otherwise, text for "
+                     "numbers, else the bytes")
+        ->check(CLI::IsMember({"auto", "npy", "raw", "text"}));
+    command->add_flag("-n,--no-replace", options->keep, "Fail (exit code 4) if FILE exists");
+    on_run(command, context, options, get);
+}
+
+void add_cat(CLI::App& app, Context& context) {
+    auto options = std::make_shared<CatOptions>();
+    auto* command = app.add_subcommand(
+        "cat", "Print blobs: numbers as text, everything else byte by byte");
+    command->add_option("PATH", options->paths, "NAMESPACE/SHELF/BLOB; several are allowed")
+        ->required();
+    on_run(command, context, options, cat);
+}
+
+}  // namespace pymmctl

@@ -1,0 +1,41 @@
+// What all commands share: each cmd_*.cpp adds one subcommand, whose callback only notes what to run,
+// so that nothing happens before the whole command line is understood.
+#pragma once
+
+#include <functional>
+
+#include <CLI/CLI.hpp>
+
+#include "exit_codes.hpp"
+
+namespace pymmctl {
+
+struct Context {
+    bool quiet = false;         ///< no progress bar
+    std::string name;           ///< the subcommand, for messages
+    std::function<Exit()> run;  ///< set by the chosen subcommand
+};
+
+void add_create(CLI::App& app, Context& context);
+void add_list(CLI::App& app, Context& context);
+void add_erase(CLI::App& app, Context& context);
+void add_info(CLI::App& app, Context& context);
+void add_put(CLI::App& app, Context& context);
+void add_get(CLI::App& app, Context& context);
+void add_cat(CLI::App& app, Context& context);
+void add_mv(CLI::App& app, Context& context);
+void add_cp(CLI::App& app, Context& context);
+void add_df(CLI::App& app, Context& context);
+void add_complete(CLI::App& app, Context& context);
+
+/// Binds `function(options, context)` to `command`. Options live as long as the parser does.
+template <class Options, class Function>
+void on_run(CLI::App* command, Context& context, std::shared_ptr<Options> options,
+            Function function) {
+    command->callback([command, options, function, &context] {
+        context.name = command->get_name();
+        context.run = [options, function, &context] { return function(*options, context); };
+    });
+}
+
+}  // namespace pymmctl
