@@ -3,6 +3,7 @@
 
 #include <libpmem2.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
 
@@ -12,7 +13,10 @@ namespace pymm::pmem2 {
 
 /// Throws IoError with libpmem2's own text for the last error of this thread.
 [[noreturn]] inline void fail(const std::string& name, const char* action, int result) {
-    throw IoError(name + ": " + action + ": " + pmem2_errormsg(), pmem2_err_to_errno(result));
+    // Results are -errno, or below PMEM2_E_UNKNOWN (pmem2_err_to_errno is declared, but not exported by
+    // libpmem2 1.12).
+    const int error = result > PMEM2_E_UNKNOWN ? -result : EINVAL;
+    throw IoError(name + ": " + action + ": " + pmem2_errormsg(), error);
 }
 
 class Source {

@@ -1,0 +1,334 @@
+#include "catalogue/catalogue.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cassert>
+#include <cstring>
+
+#include "catalogue/filter.hpp"
+#include "catalogue/random.hpp"
+#include "format/crc32c.hpp"
+
+namespace pymm {
+
+using namespace format;
+
+namespace {
+
+// A hash of the kernel's boot id: what the live page says is worth nothing after a reboot.
+std::uint64_t boot_hash() {
+    static const std::uint64_t hash = [] {
+        char text[64]{};
+        const int fd = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+        const ssize_t n = fd < 0 ? -1 : ::read(fd, text, sizeof text);
+        if (fd >= 0) ::close(fd);
+        // Where the boot id cannot be read nothing may be believed: a value that never matches.
+        return n <= 0 ? random_u64() | 1 : name_hash({text, static_cast<std::size_t>(n)});
+    }();
+    return hash;
+}
+
+std::uint64_t* live_word(const Media& map, std::size_t field) {
+    return reinterpret_cast<std::uint64_t*>(map.data() + kLivePageOffset + field);
+}
+
+std::uint64_t load_live(const Media& map, std::size_t field) {
+    return std::atomic_ref(*live_word(map, field)).load(std::memory_order_acquire);
+}
+
+// The raw generation words of the two superblocks: enough to see that something changed.
+std::uint64_t peek_generation(const Media& map) {
+    std::uint64_t best = 0;
+    for (const std::uint64_t copy : kSuperblockOffset) {
+        auto* word = reinterpret_cast<std::uint64_t*>(map.data() + copy + offsetof(Superblock, generation));
+        best = std::max(best, std::atomic_ref(*word).load(std::memory_order_acquire));
+    }
+    return best;
+}
+
+}  // namespace
+
+void Catalogue::format(Media& map, Media& data, const FormatOptions& options) {
+    const std::uint64_t capacity = data.size();
+    assert(capacity % kPage == 0 && map.size() >= kMapSize);
+    DataHeader header{};
+    header.magic = kDataMagic;
+    header.version = kVersion;
+    header.uuid = options.uuid;
+    header.capacity = capacity;
+    header.crc = crc32c(&header, offsetof(DataHeader, crc));
+    data.reserve(0, kPage);
+    data.write(0, &header, sizeof header);
+
+    Superblock sb{};
+    sb.uuid = options.uuid;
+    sb.generation = 1;
+    sb.capacity = capacity;
+    sb.created_ns = options.created_ns;
+    sb.next_id = 1;
+    sb.base_log_size = options.log_size != 0
+                           ? options.log_size
+                           : std::clamp<std::uint64_t>(capacity / 64 & ~(kPage - 1), 2 * kPage, 128 << 10);
+    sb.log_offset = kDataStart;
+    sb.log_size = sb.base_log_size;
+    sb.log_salt = random_u64();
+    sb.flags = kSuperblockClean;
+    sb.used = kPage + sb.log_size;
+    sb.zone_shift = zone_shift_for(capacity);
+    sb.next_run_id = 1;
+    seal_superblock(sb);
+    data.reserve(sb.log_offset, sb.log_size);
+    data.drain();
+    for (const std::uint64_t at : kSuperblockOffset) {
+        map.write(at, &sb, sizeof sb);
+        map.drain();
+    }
+}
+
+Catalogue::Catalogue(Media& map, Media& data, Lease* reader_lease)
+    : map_(map), data_(data), reader_lease_(reader_lease) {
+    load();
+}
+
+Catalogue::~Catalogue() {
+    if (reader_lease_ != nullptr) reader_lease_->unmark_generation(root_.generation);
+}
+
+void Catalogue::damaged(const std::string& what) const {
+    throw CorruptError(fmt::format("{}: {}; run a check of the shelf and restore it from a copy",
+                                   map_.name(), what));
+}
+
+void Catalogue::load() {
+    const std::span<const std::byte> map(map_.data(), map_.size());
+    SuperblockChoice choice = choose_superblock(map);
+    while (choice.best && reader_lease_ != nullptr) {
+        // Mark, then look again: a writer that changed the root before our mark may already reuse what
+        // the old one named.
+        const std::uint64_t generation = choice.best->generation;
+        reader_lease_->mark_generation(generation);
+        SuperblockChoice again = choose_superblock(map);
+        if (again.best && again.best->generation == generation) break;
+        reader_lease_->unmark_generation(generation);
+        choice = std::move(again);
+    }
+    if (!choice.best)
+        damaged(fmt::format("no usable superblock (first copy: {}; second copy: {})", choice.problem[0],
+                            choice.problem[1]));
+    root_ = *choice.best;
+    root_index_ = choice.index;
+
+    std::string why;
+    support_ = superblock_support(root_, why);
+    if (support_ == Support::none)
+        throw VersionError(fmt::format("{}: {}; open it with a newer version of PyMM", map_.name(), why));
+    if (const std::string problem = superblock_problem(root_, data_.size()); !problem.empty())
+        damaged(problem);
+
+    DataHeader header;
+    std::memcpy(&header, data_.data(), sizeof header);
+    if (header.magic != kDataMagic)
+        throw CorruptError(fmt::format("{}: not the data file of a shelf (no magic)", data_.name()));
+    if (header.uuid != root_.uuid)
+        throw CorruptError(fmt::format("{}: belongs to shelf {}, but {} to {}; the pair was mixed up",
+                                       data_.name(), uuid_text(header.uuid), map_.name(),
+                                       uuid_text(root_.uuid)));
+
+    runs_.clear();
+    for (std::uint32_t i = 0; i < root_.run_count; ++i)
+        runs_.push_back(std::make_unique<Run>(data_, root_.runs[i], root_.uuid));
+
+    space_ = std::make_unique<SpaceMap>(root_.capacity, root_.zone_shift,
+                                        [this](std::uint64_t begin) { return committed_events(begin); });
+    if (root_.zone_size != 0) {
+        std::vector<Zone> table(space_->zone_count());
+        std::memcpy(table.data(), data_.data() + root_.zone_offset, table.size() * sizeof(Zone));
+        if (crc32c(table.data(), table.size() * sizeof(Zone)) != root_.zone_crc)
+            throw CorruptError(fmt::format("{}: zone table at offset {}: wrong checksum; run a check of the shelf",
+                                           data_.name(), root_.zone_offset));
+        space_->reset(table.data());
+        // The table already counts the metadata of its root.
+        for (const Extent& e : root_extents(root_)) {
+            space_->metadata(e.offset, e.size, false);
+            space_->metadata(e.offset, e.size, true);
+        }
+    } else {
+        for (const Extent& e : root_extents(root_)) space_->metadata(e.offset, e.size, true);
+    }
+
+    blobs_ = root_.blobs;
+    next_id_ = root_.next_id;
+    sequence_ = root_.sequence;
+    log_used_ = 0;
+    tail_.clear();
+    replay();
+}
+
+std::vector<Extent> Catalogue::root_extents(const Superblock& sb) const {
+    std::vector<Extent> all{{sb.log_offset, sb.log_size}};
+    if (sb.zone_size != 0) all.push_back({sb.zone_offset, sb.zone_size});
+    for (std::uint32_t i = 0; i < sb.run_count; ++i) all.push_back({sb.runs[i].offset, sb.runs[i].size});
+    return all;
+}
+
+// A writer beside us publishes the last durable commit of this incarnation of the log. While the salts
+// differ the log that our root names is complete: a writer announces the new salt before it writes the
+// root that has it, and appends to the old log no more.
+std::uint64_t Catalogue::publish_limit() const {
+    if (load_live(map_, offsetof(LivePage, boot)) != boot_hash() ||
+        load_live(map_, offsetof(LivePage, salt)) != root_.log_salt)
+        return UINT64_MAX;
+    return load_live(map_, offsetof(LivePage, sequence));
+}
+
+void Catalogue::publish(std::uint64_t salt, std::uint64_t sequence) noexcept {
+    // Not flushed: it speaks to processes of this boot only. A reader that sees the new salt with an old
+    // sequence takes less, never more, than is durable.
+    const auto store = [this](std::size_t field, std::uint64_t value) {
+        std::atomic_ref(*live_word(map_, field)).store(value, std::memory_order_release);
+    };
+    if (load_live(map_, offsetof(LivePage, salt)) != salt) {
+        store(offsetof(LivePage, boot), 0);
+        store(offsetof(LivePage, salt), salt);
+        store(offsetof(LivePage, sequence), sequence);
+        store(offsetof(LivePage, boot), boot_hash());
+    } else {
+        store(offsetof(LivePage, sequence), sequence);
+    }
+}
+
+void Catalogue::replay() {
+    const bool live_writer = reader_lease_ != nullptr && reader_lease_->writer_alive();
+    append_tail(live_writer ? publish_limit() : UINT64_MAX);
+    if (live_writer || (root_.flags & kSuperblockClean) != 0) return;
+    // A torn commit is the last thing in a log. A sound one of this incarnation behind it means that the
+    // one before was acknowledged and is damaged now.
+    const Bytes log(data_.data() + root_.log_offset, root_.log_size);
+    for (std::uint64_t at = log_used_; at + sizeof(CommitHeader) <= log.size(); at += kLine) {
+        CommitHeader header;
+        std::memcpy(&header, log.data() + at, sizeof header);
+        std::size_t size = 0;
+        if (header.magic == kCommitMagic && header.salt == root_.log_salt && header.sequence > sequence_ + 1 &&
+            check_commit(log.subspan(at), header.sequence, root_.log_salt, size) == nullptr)
+            throw CorruptError(fmt::format(
+                "{}: redo log at offset {}: commit {} is damaged (commit {} behind it is sound); run a check "
+                "of the shelf and restore it from a copy",
+                data_.name(), root_.log_offset + log_used_, sequence_ + 1, header.sequence));
+    }
+}
+
+void Catalogue::append_tail(std::uint64_t limit) {
+    const Bytes log(data_.data() + root_.log_offset, root_.log_size);
+    while (sequence_ < limit && log_used_ < log.size()) {
+        const Bytes rest = log.subspan(log_used_);
+        std::size_t size = 0;
+        if (check_commit(rest, sequence_ + 1, root_.log_salt, size) != nullptr) break;
+        apply(rest.first(size), nullptr);
+        log_used_ = std::min<std::uint64_t>(round_up(log_used_ + size, kLine), log.size());
+    }
+}
+
+void Catalogue::apply(Bytes commit, std::vector<Extent>* freed) {
+    const char* problem = tail_.apply(commit, root_.capacity, [&](const Record& r) {
+        const Extent& e = r.extent;
+        switch (r.type) {
+            case RecordType::put:
+                if (r.new_name) ++blobs_;
+                next_id_ = std::max(next_id_, r.entry.fixed.id + 1);
+                break;
+            case RecordType::erase: --blobs_; break;
+            case RecordType::alloc:
+                space_->committed(e.offset, e.size, true);
+                if (freed != nullptr) space_->settle(e.offset, e.size);
+                break;
+            case RecordType::free:
+                space_->committed(e.offset, e.size, false);
+                if (freed != nullptr) freed->push_back(e);
+                break;
+        }
+    });
+    ++sequence_;
+    if (problem != nullptr)
+        throw CorruptError(fmt::format("{}: redo log at offset {}: commit {}: {}; run a check of the shelf",
+                                       data_.name(), root_.log_offset + log_used_, sequence_, problem));
+}
+
+bool Catalogue::refresh() {
+    if (peek_generation(map_) != root_.generation) {
+        const std::uint64_t before = root_.generation;
+        const SuperblockChoice now = choose_superblock({map_.data(), map_.size()});
+        // A copy that is just being written does not count yet.
+        if (now.best && now.best->generation != before) {
+            load();
+            if (reader_lease_ != nullptr) reader_lease_->unmark_generation(before);
+            return true;
+        }
+    }
+    const std::uint64_t limit = publish_limit();
+    if (limit == UINT64_MAX || limit <= sequence_) return false;
+    append_tail(limit);
+    return true;
+}
+
+bool Catalogue::find(std::string_view name, EntryView& out) const {
+    if (const Bytes bytes = tail_.find(name); !bytes.empty()) {
+        std::size_t used = 0;
+        const char* problem = decode_entry(bytes, out, used);
+        assert(problem == nullptr);
+        (void)problem;
+        return !out.tombstone();
+    }
+    if (runs_.empty()) return false;
+    const std::uint64_t hash = name_hash(name);
+    for (auto it = runs_.rbegin(); it != runs_.rend(); ++it)
+        if ((*it)->find(name, hash, out)) return !out.tombstone();
+    return false;
+}
+
+void Catalogue::for_each(std::string_view prefix,
+                         const std::function<bool(const EntryView&)>& visit) const {
+    const auto tail = tail_.sorted();
+    auto at = std::lower_bound(tail.begin(), tail.end(), prefix,
+                               [](const auto& item, std::string_view p) { return item.first < p; });
+    std::vector<Run::Cursor> cursors;
+    for (const auto& run : runs_) cursors.emplace_back(*run, prefix);
+    for (;;) {
+        // The smallest name; among equals the newest: the tail, then the youngest run.
+        const std::string_view* best = at != tail.end() ? &at->first : nullptr;
+        Run::Cursor* from = nullptr;
+        for (auto it = cursors.rbegin(); it != cursors.rend(); ++it)
+            if (it->valid() && (best == nullptr || it->entry().name < *best)) {
+                best = &it->entry().name;
+                from = &*it;
+            }
+        if (best == nullptr || !best->starts_with(prefix)) return;
+        const std::string_view name = *best;
+        EntryView entry;
+        if (from != nullptr) {
+            entry = from->entry();
+        } else {
+            std::size_t used = 0;
+            (void)decode_entry(at->second, entry, used);
+        }
+        if (!entry.tombstone() && !visit(entry)) return;
+        if (at != tail.end() && at->first == name) ++at;
+        for (Run::Cursor& c : cursors)
+            if (c.valid() && c.entry().name == name) {
+                // `name` may point into this very cursor's entry, which stays mapped: runs are immutable.
+                c.next();
+            }
+    }
+}
+
+std::unique_ptr<EventCursor> Catalogue::committed_events(std::uint64_t begin) const {
+    std::vector<std::unique_ptr<EventCursor>> sources;
+    for (const auto& run : runs_) sources.push_back(run->events(begin));
+    sources.push_back(std::make_unique<VectorEventCursor>(tail_.events().range(begin, UINT64_MAX)));
+    return std::make_unique<EventMerge>(std::move(sources), false);
+}
+
+}  // namespace pymm

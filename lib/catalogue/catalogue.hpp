@@ -1,0 +1,134 @@
+// Catalogue: name -> entry, as a log-structured state on media.
+//
+// State = sorted runs + redo-log tail (memtable). It changes by commit() only; checkpoint() rewrites it
+// without changing it. Order of every change, and why each step may be the last, is argued in
+// docs/DESIGN.md ("Commits").
+//
+// Not thread-safe: ShelfCore's lock covers it. After an IoError from commit(), checkpoint() or a session
+// call, the object answers lookups but must not be written through again.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "catalogue/memtable.hpp"
+#include "catalogue/run.hpp"
+#include "catalogue/space_map.hpp"
+#include "format/superblock.hpp"
+#include "media/lease.hpp"
+#include "media/media.hpp"
+
+namespace pymm {
+
+struct FormatOptions {
+    format::Uuid uuid{};
+    std::uint64_t created_ns = 0;
+    std::uint64_t log_size = 0;  // of a segment, a multiple of kPage; 0 chooses by capacity
+};
+
+class Catalogue {
+public:
+    /// Writes an empty shelf to fresh media: first the data header, durable, then the superblocks.
+    static void format(Media& map, Media& data, const FormatOptions& options);
+
+    /// Reads the root and replays the tail; writes nothing. With a `lease`, marks the generation that it
+    /// works from, so that a writer beside us keeps what the root names (readers only).
+    /// Throws CorruptError, VersionError.
+    Catalogue(Media& map, Media& data, Lease* reader_lease);
+    ~Catalogue();
+    Catalogue(const Catalogue&) = delete;
+    Catalogue& operator=(const Catalogue&) = delete;
+
+    const format::Superblock& root() const noexcept { return root_; }
+    std::uint64_t sequence() const noexcept { return sequence_; }
+    std::uint64_t blobs() const noexcept { return blobs_; }
+    std::uint64_t log_bytes() const noexcept { return log_used_; }
+    SpaceMap& space() noexcept { return *space_; }
+    const SpaceMap& space() const noexcept { return *space_; }
+    bool writes_allowed() const noexcept { return support_ == format::Support::full; }
+    const std::vector<std::unique_ptr<Run>>& runs() const noexcept { return runs_; }
+
+    /// The entry of a name; never a tombstone. Valid until the next change.
+    bool find(std::string_view name, format::EntryView& out) const;
+    /// Entries whose name starts with `prefix`, in order, until `visit` returns false.
+    void for_each(std::string_view prefix,
+                  const std::function<bool(const format::EntryView&)>& visit) const;
+
+    /// What the events call taken or given back, all of it.
+    std::unique_ptr<EventCursor> space_events() const { return committed_events(0); }
+    /// Extents of log, runs and zone table.
+    std::vector<format::Extent> metadata_extents() const { return root_extents(root_); }
+
+    /// Readers: catches up with a writer beside us. True when something changed.
+    bool refresh();
+
+    // ---- Writer ----
+
+    /// First write of a session: a new salt, and whatever a crash left in the tail goes to a run.
+    void begin_session();
+    bool in_session() const noexcept { return in_session_; }
+    std::uint64_t take_id() noexcept { return next_id_++; }
+
+    /// Makes the records durable and applies them. Extents of `alloc` records must be held in space();
+    /// they are settled. Extents of `free` records are committed as free, but it is the caller who makes
+    /// them available: returns them.
+    std::vector<format::Extent> commit(CommitBuilder& builder);
+
+    /// Folds the tail into runs and starts a new log segment of at least `min_log` bytes. Returns nothing;
+    /// retired metadata is released when no reader looks at it.
+    void checkpoint(std::uint64_t min_log = 0, bool clean = false);
+    /// Records a clean end. A no-op when nothing was written.
+    void close_session();
+
+    /// Makes sure that a checkpoint can be paid for. False when the shelf is too full for that: then
+    /// nothing must be put, but erase still works.
+    bool ensure_spare();
+    /// Asks readers again, and releases retired metadata that nobody looks at.
+    void release_retired(Lease* lease);
+    void set_writer_lease(Lease* lease) noexcept { writer_lease_ = lease; }
+
+private:
+    struct Retired {
+        std::uint64_t generation;
+        format::Extent extent;
+    };
+
+    void load();
+    void replay();
+    void append_tail(std::uint64_t limit);
+    std::uint64_t publish_limit() const;
+    void publish(std::uint64_t salt, std::uint64_t sequence) noexcept;
+    /// `freed`: collects what the commit gives back; null on replay, when nothing is held.
+    void apply(format::Bytes commit, std::vector<format::Extent>* freed);
+    void write_root(format::Superblock& next);
+    format::Extent allocate_metadata(std::uint64_t size, std::uint64_t align);
+    std::optional<format::RunRef> write_run(std::size_t inputs, std::uint32_t level, format::Extent extent);
+    std::unique_ptr<EventCursor> committed_events(std::uint64_t begin) const;
+    std::uint64_t spare_size() const;
+    std::vector<format::Extent> root_extents(const format::Superblock& sb) const;
+    [[noreturn]] void damaged(const std::string& what) const;
+
+    Media& map_;
+    Media& data_;
+    Lease* reader_lease_;
+    Lease* writer_lease_ = nullptr;
+    format::Superblock root_{};
+    int root_index_ = -1;
+    format::Support support_ = format::Support::full;
+    std::vector<std::unique_ptr<Run>> runs_;  // oldest first
+    Memtable tail_;
+    std::unique_ptr<SpaceMap> space_;
+    std::uint64_t sequence_ = 0;
+    std::uint64_t log_used_ = 0;
+    std::uint64_t blobs_ = 0;
+    std::uint64_t next_id_ = 1;
+    bool in_session_ = false;
+    std::optional<format::Extent> spare_;
+    std::vector<Retired> retired_;
+};
+
+}  // namespace pymm

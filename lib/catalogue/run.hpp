@@ -1,0 +1,120 @@
+// A sorted run of the catalogue: immutable, looked up in place, never deserialized.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "catalogue/space_events.hpp"
+#include "format/entry.hpp"
+#include "media/media.hpp"
+
+namespace pymm {
+
+/// Reads a run. Each page is checked (CRC, kind, number) when it is first looked at in this process;
+/// all numbers in it are checked at each use. Damage throws CorruptError naming page and offset.
+/// Thread-safe. The media outlives it.
+class Run {
+public:
+    Run(const Media& data, const format::RunRef& ref, const format::Uuid& uuid);
+
+    const format::RunRef& ref() const noexcept { return ref_; }
+    const format::RunHeader& header() const noexcept { return header_; }
+
+    /// False when the run does not mention the name. The entry may be a tombstone.
+    bool find(std::string_view name, std::uint64_t hash, format::EntryView& out) const;
+
+    /// Position on the first name >= `from`, moving forward.
+    class Cursor {
+    public:
+        Cursor(const Run& run, std::string_view from);
+        bool valid() const noexcept { return valid_; }
+        const format::EntryView& entry() const noexcept { return entry_; }
+        format::Bytes encoded() const noexcept { return encoded_; }
+        void next();
+
+    private:
+        void load();
+        const Run* run_;
+        std::uint32_t leaf_ = 0;  // of leaf_count
+        std::uint32_t slot_ = 0;
+        bool valid_ = false;
+        format::EntryView entry_;
+        format::Bytes encoded_;
+    };
+
+    /// Events that overlap [begin, ...), from the first one on.
+    std::unique_ptr<EventCursor> events(std::uint64_t begin) const;
+
+private:
+    friend class RunEventCursor;
+    [[noreturn]] void damaged(std::uint32_t page, const char* problem) const;
+    const std::byte* page(std::uint32_t number, format::PageType type) const;
+    std::uint32_t count(const std::byte* page, std::uint32_t number) const;
+    format::Bytes item(const std::byte* page, std::uint32_t number, std::uint32_t count,
+                       std::uint32_t slot) const;
+    void leaf_entry(std::uint32_t number, std::uint32_t slot, format::EntryView& out,
+                    format::Bytes& encoded) const;
+    std::string_view leaf_name(const std::byte* page, std::uint32_t number, std::uint32_t count,
+                               std::uint32_t slot) const;
+    /// The leaf that may hold the name, as an index into the leaves.
+    std::uint32_t descend(std::string_view name) const;
+
+    const Media& data_;
+    format::RunRef ref_;
+    format::RunHeader header_{};
+    std::unique_ptr<std::atomic<std::uint64_t>[]> verified_;  // a bit per page
+};
+
+/// Writes a run in one pass, in sorted order, to an extent that the caller allocated.
+class RunWriter {
+public:
+    /// Pages that are surely enough for entries of `entry_bytes` in all and `names` names and `events`
+    /// events: no page is left less than half full together with its neighbour.
+    static std::uint64_t pages_bound(std::uint64_t entry_bytes, std::uint64_t names, std::uint64_t events);
+
+    /// Writes to [offset, offset + pages * kPage) of `data`. `names_bound` sizes the filter.
+    RunWriter(Media& data, std::uint64_t offset, std::uint64_t pages, const format::Uuid& uuid,
+              std::uint64_t run_id, std::uint64_t names_bound);
+
+    void add(std::string_view name, format::Bytes entry);
+    /// After the last add().
+    void add_event(const Event& event);
+    /// Writes what remains; the caller drains. Offset, size, run_id and entries of the result are set.
+    format::RunRef finish(std::uint32_t level, std::uint64_t sequence);
+
+private:
+    struct Level {  // a page of items under construction
+        std::vector<std::byte> items;
+        std::vector<std::uint16_t> slots;
+    };
+    void begin_events();
+    std::uint32_t emit_items(Level& level, format::PageType type);
+    void emit(std::byte* page, format::PageType type, std::uint16_t count);
+    void build_index();
+    void emit_events();
+    void flush_buffer();
+
+    Media& data_;
+    std::uint64_t offset_;
+    std::uint64_t limit_;  // pages
+    std::uint64_t run_id_;
+    format::RunHeader header_{};
+    Level leaf_;
+    std::string leaf_first_;
+    std::vector<std::pair<std::string, std::uint32_t>> firsts_;  // first name and number of each page
+    std::vector<std::byte> filter_;
+    std::uint64_t filter_blocks_;
+    std::vector<Event> events_;
+    std::vector<std::byte> buffer_;  // pages not yet written
+    std::uint32_t buffer_first_ = 0;
+    std::uint32_t next_page_ = 1;
+    bool in_events_ = false;
+};
+
+}  // namespace pymm

@@ -1,0 +1,15 @@
+// Legal names: UTF-8 without traps. Used on what callers pass and on what is read from media.
+#pragma once
+
+#include <string_view>
+
+namespace pymm::format {
+
+/// Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF.
+bool is_utf8(std::string_view text) noexcept;
+
+/// Null when `name` is a legal blob name, else what is wrong with it.
+const char* blob_name_problem(std::string_view name) noexcept;
+const char* shelf_name_problem(std::string_view name) noexcept;
+
+}  // namespace pymm::format

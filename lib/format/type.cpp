@@ -1,0 +1,116 @@
+// The public Type: constructors and questions.
+#include <pymm/array.hpp>
+#include <pymm/type.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "format/type_codec.hpp"
+
+namespace pymm {
+
+std::string_view kind_name(Kind kind) noexcept {
+    static constexpr std::string_view names[] = {"raw",     "ndarray", "string",  "bytes", "integer",
+                                                 "real",    "complex", "boolean", "none",  "scalar"};
+    const auto i = static_cast<std::size_t>(kind);
+    return i < std::size(names) ? names[i] : "unknown";
+}
+
+Type Type::value(Kind kind) {
+    Type type;
+    type.kind = kind;
+    return type;
+}
+
+Type Type::array(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape,
+                 bool fortran) {
+    Type type;
+    type.kind = Kind::ndarray;
+    type.dtype = std::move(dtype);
+    type.itemsize = itemsize;
+    type.shape = std::move(shape);
+    if (type.shape.size() > max_dimensions)
+        throw InvalidArgumentError(fmt::format("array type: {} dimensions; at most {} are possible",
+                                               type.shape.size(), max_dimensions));
+    (void)type.nbytes();  // throws on negative dimensions and overflow
+    type.strides.resize(type.shape.size());
+    std::int64_t stride = itemsize;
+    for (std::size_t k = 0; k < type.shape.size(); ++k) {
+        const std::size_t d = fortran ? k : type.shape.size() - 1 - k;
+        type.strides[d] = stride;
+        // As NumPy: a dimension of 0 does not make the strides of the others 0. Cannot overflow where
+        // nbytes() did not, except through such a dimension; then no element exists.
+        std::int64_t next;
+        if (__builtin_mul_overflow(stride, std::max<std::int64_t>(type.shape[d], 1), &next)) next = 0;
+        stride = next;
+    }
+    return type;
+}
+
+std::uint64_t Type::nbytes() const {
+    std::uint64_t product = itemsize;
+    bool empty = itemsize == 0;
+    bool overflow = false;
+    for (const std::int64_t extent : shape) {
+        if (extent < 0)
+            throw InvalidArgumentError(fmt::format("array type: negative dimension in shape ({})",
+                                                   fmt::join(shape, ", ")));
+        if (extent == 0) empty = true;
+        else overflow |= __builtin_mul_overflow(product, static_cast<std::uint64_t>(extent), &product);
+    }
+    if (empty) return 0;
+    if (overflow || product > static_cast<std::uint64_t>(INT64_MAX))
+        throw InvalidArgumentError(fmt::format("array type: shape ({}) of {}-byte elements overflows",
+                                               fmt::join(shape, ", "), itemsize));
+    return product;
+}
+
+namespace {
+
+bool contiguous(const Type& type, bool fortran) {
+    std::int64_t expected = type.itemsize;
+    for (const std::int64_t extent : type.shape)
+        if (extent == 0) return true;
+    for (std::size_t k = 0; k < type.shape.size(); ++k) {
+        const std::size_t d = fortran ? k : type.shape.size() - 1 - k;
+        if (type.shape[d] != 1 && type.strides[d] != expected) return false;
+        if (__builtin_mul_overflow(expected, type.shape[d], &expected)) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+bool Type::c_contiguous() const { return contiguous(*this, false); }
+bool Type::f_contiguous() const { return contiguous(*this, true); }
+
+std::string Type::describe() const {
+    switch (kind) {
+        case Kind::ndarray:
+            return fmt::format("{} ({}{})", dtype, fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+        case Kind::scalar: return dtype;
+        default: return std::string(kind_name(kind));
+    }
+}
+
+namespace detail {
+
+bool dtype_matches(std::string_view dtype, char kind, std::size_t itemsize) noexcept {
+    if (kind == 'V') return true;
+    if (dtype.size() < 3) return false;
+    const char order = dtype[0];
+    if (order != '<' && order != '|' && !(order == '>' && itemsize == 1)) return false;
+    if (dtype[1] != kind) return false;
+    // "<f8"; other texts behind the number (datetime units) are no plain numbers.
+    return dtype.substr(2) == std::to_string(itemsize);
+}
+
+void check_bounds(const Type& type, std::size_t size) {
+    if (const char* problem = format::type_problem(type, size))
+        throw InvalidArgumentError(fmt::format("typed access: {}", problem));
+}
+
+}  // namespace detail
+}  // namespace pymm

@@ -1,0 +1,62 @@
+// What a blob is: its kind, element type, shape and strides.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pymm {
+
+/// Kind of a blob. The numbers are on media (docs/FORMAT.md, "Type descriptor") and never reused.
+enum class Kind : std::uint8_t {
+    raw = 0,      ///< bytes without meaning to us
+    ndarray = 1,  ///< strided array of `dtype` elements; the only kind handed out as writable memory
+                  ///< besides `raw`
+    string = 2,   ///< UTF-8 text (lone surrogates encoded as in "surrogatepass")
+    bytes = 3,    ///< immutable byte string
+    integer = 4,  ///< signed integer of any size, two's complement, little-endian
+    real = 5,     ///< IEEE 754 binary64, little-endian
+    complex = 6,  ///< two binary64: real, imaginary
+    boolean = 7,  ///< one byte, 0 or 1
+    none = 8,     ///< no value; zero bytes
+    scalar = 9,   ///< one element of `dtype` (a NumPy scalar)
+};
+
+/// Name of a kind as tools print it ("ndarray", "string" ...); "unknown" for other numbers.
+std::string_view kind_name(Kind kind) noexcept;
+
+/// Type descriptor of a blob. Plain data: copy it freely.
+///
+/// `dtype` is NumPy's array-protocol type string ("<f8", "|S5", "<M8[us]"; NumPy manual, "The array
+/// interface protocol") or, for structured types, the `descr` literal of the .npy format (NEP 1).
+/// `shape` counts elements, `strides` bytes; both have the same length, the number of dimensions.
+struct Type {
+    Kind kind = Kind::raw;
+    std::string dtype;
+    std::uint32_t itemsize = 1;  ///< bytes per element; 0 is legal for "|S0", "|V0"
+    std::vector<std::int64_t> shape;
+    std::vector<std::int64_t> strides;
+
+    static constexpr std::size_t max_dimensions = 64;
+
+    /// Untyped bytes.
+    static Type raw() { return {}; }
+    /// A value kind without elements (string, bytes, integer, real, complex, boolean, none).
+    static Type value(Kind kind);
+    /// A contiguous array in C (last index fastest) or Fortran (first index fastest) order.
+    /// Throws InvalidArgumentError when the byte size overflows or there are too many dimensions.
+    static Type array(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape,
+                      bool fortran = false);
+
+    /// Bytes of a contiguous array of this shape: product(shape) * itemsize. Throws on overflow.
+    std::uint64_t nbytes() const;
+    bool c_contiguous() const;
+    bool f_contiguous() const;
+    /// "float64 (1000, 1000)"-like text for people; dtype strings are printed as they are.
+    std::string describe() const;
+
+    bool operator==(const Type&) const = default;
+};
+
+}  // namespace pymm

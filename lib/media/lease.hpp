@@ -1,0 +1,41 @@
+// Lease: who may write a shelf, and which bytes readers in other processes look at.
+//
+// Contract:
+//  * At most one Lease holds the writer's lock of a shelf, over all processes. It is given up by
+//    release_writer() or destruction, and by the death of the process.
+//  * A reader marks what it looks at: the root generation it works from, and extents it has views of.
+//    The writer asks before it reuses anything. Marks vanish with the process that set them.
+//  * Calls do not block. Thread-safe.
+//
+// Source: fcntl(2), "Open file description locks".
+#pragma once
+
+#include <cstdint>
+
+namespace pymm {
+
+class Lease {
+public:
+    virtual ~Lease() = default;
+
+    /// False when another open file description holds it.
+    virtual bool try_acquire_writer() = 0;
+    virtual void release_writer() noexcept = 0;
+    /// True when some other open file description holds the writer's lock.
+    virtual bool writer_alive() = 0;
+
+    virtual void mark_generation(std::uint64_t generation) = 0;
+    virtual void unmark_generation(std::uint64_t generation) noexcept = 0;
+    /// True when another process has marked a generation <= `generation`.
+    virtual bool generation_marked_up_to(std::uint64_t generation) = 0;
+
+    virtual void mark_extent(std::uint64_t offset, std::uint64_t size) = 0;
+    virtual void unmark_extent(std::uint64_t offset, std::uint64_t size) noexcept = 0;
+    /// True when another process has marked any byte of the range.
+    virtual bool extent_marked(std::uint64_t offset, std::uint64_t size) = 0;
+
+    /// After fork(2), in the child: drops descriptors without unlocking. Async-signal-safe.
+    virtual void detach_in_child() noexcept = 0;
+};
+
+}  // namespace pymm

@@ -1,0 +1,82 @@
+// Media: the one interface through which persistent memory is mapped, written, flushed and fenced.
+//
+// Contract (what the layers above rely on; the simulator in tests/ implements the same):
+//
+//  * An object covers bytes [0, size) of one file or device, mapped at data(). data() does not change
+//    while the object lives.
+//  * A byte changed by write() or fill_zero(), or stored through data() and then covered by flush(), is
+//    *durable* once a drain() that began afterwards has returned. Any changed byte *may* become durable
+//    at any moment before that, in any order, in pieces as small as 8 aligned bytes.
+//  * write(), fill_zero() and flush() may return with the bytes already durable (page granularity).
+//  * Concurrent calls on disjoint ranges are safe. drain() covers what the calling thread wrote or
+//    flushed; it promises nothing about other threads' ranges.
+//  * Failure: IoError (or NoSpaceError from reserve()). After a failed write, flush or drain the state of
+//    the range is unknown: the caller must treat the media as read-only and never retry as if nothing
+//    had happened.
+//  * Offsets are bytes; ranges outside [0, size) are a caller's bug and are asserted.
+//
+// Sources: libpmem2(7), pmem2_map_from_existing(3), pmem2_get_memcpy_fn(3), pmem2_get_persist_fn(3);
+// pwritev2(2) RWF_DSYNC and msync(2) for page granularity.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <pymm/shelf.hpp>
+
+namespace pymm {
+
+class Media {
+public:
+    virtual ~Media() = default;
+    Media(const Media&) = delete;
+    Media& operator=(const Media&) = delete;
+
+    std::byte* data() const noexcept { return data_; }
+    std::uint64_t size() const noexcept { return size_; }
+    Granularity granularity() const noexcept { return granularity_; }
+    bool writable() const noexcept { return writable_; }
+    /// For messages: the path of the file or device.
+    const std::string& name() const noexcept { return name_; }
+
+    /// Makes sure that storage stands behind the range, so that stores to it cannot fail for lack of
+    /// space. Throws NoSpaceError. Cheap when it was done before.
+    virtual void reserve(std::uint64_t offset, std::uint64_t size) = 0;
+
+    /// Called once before the first store of a session: blocks shared with a reflinked copy get storage
+    /// of their own now, so that a store never fails for lack of space. Throws NoSpaceError, IoError.
+    virtual void prepare_for_writing() {}
+
+    /// Copies `size` bytes to `offset`.
+    virtual void write(std::uint64_t offset, const void* source, std::size_t size) = 0;
+    virtual void fill_zero(std::uint64_t offset, std::uint64_t size) = 0;
+
+    /// For stores made through data().
+    virtual void flush(std::uint64_t offset, std::uint64_t size) = 0;
+    /// Fence: waits until everything written or flushed before is durable.
+    virtual void drain() = 0;
+
+    void persist(std::uint64_t offset, std::uint64_t size) {
+        flush(offset, size);
+        drain();
+    }
+
+    /// After fork(2), in the child: stores must never reach the media again. Async-signal-safe.
+    virtual void detach_in_child() noexcept {}
+
+protected:
+    Media(std::string name, Granularity granularity, bool writable)
+        : granularity_(granularity), writable_(writable), name_(std::move(name)) {}
+
+    std::byte* data_ = nullptr;
+    std::uint64_t size_ = 0;
+    Granularity granularity_;
+    bool writable_;
+
+private:
+    std::string name_;
+};
+
+}  // namespace pymm

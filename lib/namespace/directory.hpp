@@ -1,0 +1,62 @@
+// A shelf's two files in a directory: opening, creating, erasing. Order of the steps: docs/DESIGN.md,
+// "The file pair".
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <pymm/namespace.hpp>
+
+#include "namespace/registry.hpp"
+#include "shelf/core.hpp"
+
+namespace pymm {
+
+/// A descriptor, closed with the object.
+class Fd {
+public:
+    explicit Fd(int fd = -1) noexcept : fd_(fd) {}
+    ~Fd();
+    Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    Fd& operator=(Fd&& other) noexcept;
+    int get() const noexcept { return fd_; }
+    int release() noexcept { return std::exchange(fd_, -1); }
+    explicit operator bool() const noexcept { return fd_ >= 0; }
+
+private:
+    int fd_;
+};
+
+class Directory {
+public:
+    /// Throws NotFoundError, InvalidArgumentError.
+    explicit Directory(const std::string& path);
+
+    struct Opened {
+        ShelfParts parts;
+        Registry::Key key;
+    };
+    /// Identity of the shelf's map file; throws NotFoundError.
+    Registry::Key key(std::string_view name, Mode mode) const;
+    Opened open(std::string_view name, Mode mode) const;
+    Opened create(std::string_view name, const CreateOptions& options) const;
+    void erase(std::string_view name) const;
+    std::vector<ShelfEntry> list() const;
+    bool contains(std::string_view name) const;
+    SpaceInfo space() const;
+
+private:
+    class Exclusive;  // keeps other creators and erasers out of the directory
+    std::string file(std::string_view name, const char* suffix) const;
+    Fd open_file(const std::string& leaf, int flags, std::string_view shelf) const;
+    void make_room(std::string_view name, bool force) const;
+    void erase_files(std::string_view name) const;
+    void sync() const;
+    [[noreturn]] void fail(const char* action, const std::string& leaf, int error) const;
+
+    std::string path_;
+    Fd fd_;
+};
+
+}  // namespace pymm

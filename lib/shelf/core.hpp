@@ -1,0 +1,200 @@
+// ShelfCore: one open shelf in this process. Joins catalogue, media, lease, and the views that are out.
+//
+// Locking: `mutex_` guards everything mutable. Lookups take it shared, changes exclusively; copying and
+// flushing of blob data happen outside it. Lock order: registry, then a core's mutex.
+//
+// Lifetime: handles (Shelf), views and staged extents keep the core alive. The writer's lock is given up
+// when the shelf is closed and no writable view or staged extent is left.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include <pymm/shelf.hpp>
+
+#include "catalogue/catalogue.hpp"
+#include "media/lease.hpp"
+#include "media/media.hpp"
+
+namespace pymm {
+
+/// What a shelf is made of. Files come from lib/namespace, simulated media from the tests.
+struct ShelfParts {
+    std::string path;  ///< of the namespace, for messages and Shelf::path()
+    std::string name;
+    std::unique_ptr<Media> map;
+    std::unique_ptr<Media> data;
+    std::unique_ptr<Lease> lease;
+};
+
+struct Prepared;
+
+class ShelfCore : public std::enable_shared_from_this<ShelfCore> {
+public:
+    /// Read-write: takes the writer's lock, throws BusyError when it is taken. Writes nothing.
+    static std::shared_ptr<ShelfCore> open(ShelfParts parts, Mode mode);
+    ~ShelfCore();
+
+    /// A handle; the core closes itself when the last one is gone. Reopens a closed core that live
+    /// writable views kept locked; null when it cannot be revived.
+    static Shelf handle(const std::shared_ptr<ShelfCore>& core);
+
+    const std::string& path() const noexcept { return parts_.path; }
+    const std::string& name() const noexcept { return parts_.name; }
+    bool writable() const noexcept { return mode_ == Mode::read_write; }
+    bool is_open() const noexcept { return open_.load() && !forked_.load(); }
+
+    void put(std::string_view name, std::span<const std::byte> data, const Type& type);
+    void put(std::string_view name, Staged staged);
+    Staged stage(const Type& type, std::uint64_t size);
+    std::optional<BlobInfo> find(std::string_view name);
+    View get(std::string_view name, Access access);
+    void erase(std::string_view name);
+    void rename(std::string_view from, std::string_view to, bool replace);
+    Batch batch();
+    void for_each(std::string_view prefix, const std::function<bool(const BlobInfo&)>& visit);
+    std::uint64_t size();
+    void persist();
+    ShelfInfo stat();
+    void close();
+
+    /// In the child of fork(2). Async-signal-safe.
+    void detach_in_child() noexcept;
+
+    // For checks and tests: the state under the lock.
+    void inspect(const std::function<void(Catalogue&)>& visit);
+
+private:
+    friend struct View::State;
+    friend struct Staged::State;
+    friend struct Batch::State;
+    friend struct Prepared;
+    friend class Batch;
+    friend class Staged;
+    friend class View;
+
+    struct Pin {
+        std::uint64_t size = 0;
+        std::uint32_t views = 0;
+        std::uint32_t writable = 0;
+        bool freed = false;  // the catalogue gave it back: release it with the last view
+    };
+
+    ShelfCore(ShelfParts parts, Mode mode);
+    void require_open() const;
+    void require_writable() const;
+    /// Runs `work`; a media failure in it turns the shelf read-only.
+    template <class F>
+    auto guarded(F&& work) {
+        try {
+            return work();
+        } catch (const IoError& error) {
+            fail(error);
+        }
+    }
+    /// Only from a handler: rethrows what is being handled.
+    [[noreturn]] void fail(const IoError& error);
+
+    // All of these want mutex_ held exclusively.
+    void start_writing();
+    void freed(const std::vector<format::Extent>& extents);
+    void drain_quarantine(bool all);
+    format::Extent allocate(std::uint64_t size, std::uint64_t align);
+    void release_staged(format::Extent extent) noexcept;
+    void commit_built();
+    void commit_one(Prepared& prepared);
+    void finish_if_unused() noexcept;
+
+    // These lock for themselves.
+    std::unique_ptr<Prepared> prepare(std::string_view name, const Type& type, std::uint64_t size);
+    std::unique_ptr<Prepared> prepare(std::string_view name, std::span<const std::byte> data,
+                                      const Type& type);
+    std::unique_ptr<Prepared> prepare(std::string_view name, Staged staged);
+    std::vector<std::byte> encode_header(const Prepared& prepared, const Type& type);
+
+    format::Bytes header_bytes(const format::EntryView& entry) const;
+    BlobInfo info(const format::EntryView& entry) const;
+    void refresh();
+    void unpin(std::uint64_t offset, bool writable) noexcept;
+    void drop_writable_use() noexcept;
+    void handle_gone() noexcept;
+    void persist_range(std::uint64_t offset, std::uint64_t size);
+
+    ShelfParts parts_;
+    const Mode mode_;
+    mutable std::shared_mutex mutex_;
+    std::unique_ptr<Catalogue> catalogue_;
+    CommitBuilder builder_;
+    std::map<std::uint64_t, Pin> pins_;                 // by data offset
+    std::map<std::uint64_t, std::uint64_t> touched_;    // extents handed out writable: offset -> size
+    std::vector<format::Extent> quarantine_;            // freed; readers elsewhere may look at them
+    std::uint64_t writable_uses_ = 0;                   // writable views and staged extents
+    std::uint32_t handles_ = 0;
+    bool locked_ = false;                               // we hold the writer's lock
+    std::atomic<bool> open_{true};
+    std::atomic<bool> forked_{false};
+    std::atomic<bool> failed_{false};
+    std::string failure_;  // written once, before failed_
+    std::once_flag failure_once_;
+};
+
+/// A version of a blob that is on the media, complete and durable, but not named by any commit. Counts as
+/// a writable use, so that the writer's lock outlives it; gives its space back unless committed.
+struct Prepared {
+    explicit Prepared(std::shared_ptr<ShelfCore> owner) : core(std::move(owner)) {}
+    ~Prepared();
+    Prepared(const Prepared&) = delete;
+    Prepared& operator=(const Prepared&) = delete;
+
+    std::shared_ptr<ShelfCore> core;
+    std::string name;
+    format::Entry entry{};          // all but sequence and times
+    std::vector<std::byte> type;    // empty when it is in the extent header
+    std::vector<std::byte> value;   // inline
+    format::Extent header{};
+    format::Extent data{};
+    bool counted = false;
+};
+
+struct View::State {
+    std::shared_ptr<ShelfCore> core;
+    BlobInfo info;
+    std::vector<std::byte> value;  // by copy, when inline
+    std::byte* data = nullptr;
+    bool pinned = false;
+    bool writable = false;
+    ~State();
+};
+
+struct Staged::State {
+    std::shared_ptr<ShelfCore> core;
+    Type type;
+    std::uint64_t size = 0;
+    format::Extent extent{};        // empty for values that will be inline
+    std::vector<std::byte> value;   // of those
+    std::atomic<bool> exposed{false};  // memory() was handed out: flush before the commit
+    bool inlined = false;
+    ~State();
+};
+
+struct Batch::State {
+    struct Op {
+        enum What { put, erase, rename } what;
+        std::string name;
+        std::string to;
+        std::unique_ptr<Prepared> prepared;
+    };
+    std::shared_ptr<ShelfCore> core;
+    std::vector<Op> ops;
+};
+
+/// True when a value of this type and size is kept inside the catalogue.
+bool kept_inline(const Type& type, std::uint64_t size) noexcept;
+
+}  // namespace pymm

@@ -1,0 +1,79 @@
+#include "shelf/planner.hpp"
+
+#include <fmt/format.h>
+
+namespace pymm {
+
+using namespace format;
+
+Planner::Known Planner::look_up(std::string_view name, bool with_bytes) const {
+    if (!single_) {
+        const auto it = known_.find(std::string(name));
+        if (it != known_.end()) return it->second;
+    }
+    Known known;
+    EntryView entry;
+    known.exists = catalogue_.find(name, entry);
+    if (known.exists) {
+        known.fixed = entry.fixed;
+        if (with_bytes) {
+            known.type.assign(entry.type.begin(), entry.type.end());
+            known.value.assign(entry.value.begin(), entry.value.end());
+        }
+    }
+    return known;
+}
+
+void Planner::remember(std::string_view name, Known known) {
+    if (!single_) known_.insert_or_assign(std::string(name), std::move(known));
+}
+
+// Header and data lie side by side for small blobs: one record is enough then.
+void Planner::extents(const Entry& e, void (CommitBuilder::*record)(Extent)) {
+    if ((e.flags & kEntryInline) != 0) return;
+    if (e.header_offset + e.header_size == e.offset) {
+        (builder_.*record)({e.header_offset, e.header_size + e.extent});
+    } else {
+        (builder_.*record)({e.header_offset, e.header_size});
+        (builder_.*record)({e.offset, e.extent});
+    }
+}
+
+void Planner::give_back(const Entry& entry) { extents(entry, &CommitBuilder::free); }
+
+void Planner::put(const Prepared& prepared, std::uint64_t now_ns) {
+    const Known old = look_up(prepared.name, false);
+    Entry entry = prepared.entry;
+    entry.sequence = catalogue_.sequence() + 1;
+    entry.created_ns = old.exists ? old.fixed.created_ns : now_ns;
+    entry.modified_ns = now_ns;
+    if (old.exists) give_back(old.fixed);
+    extents(entry, &CommitBuilder::alloc);
+    builder_.put(entry, prepared.name, prepared.type, prepared.value, !old.exists);
+    if (!single_) remember(prepared.name, {true, entry, prepared.type, prepared.value});
+}
+
+void Planner::erase(std::string_view name) {
+    const Known old = look_up(name, false);
+    if (!old.exists) throw NotFoundError(fmt::format("erase '{}': no such blob", name));
+    give_back(old.fixed);
+    builder_.erase(name);
+    remember(name, {});
+}
+
+void Planner::rename(std::string_view from, std::string_view to, bool replace) {
+    Known moved = look_up(from, true);
+    if (!moved.exists) throw NotFoundError(fmt::format("rename '{}': no such blob", from));
+    if (from == to) return;
+    const Known old = look_up(to, false);
+    if (old.exists && !replace)
+        throw ExistsError(fmt::format("rename '{}' to '{}': the new name is taken; ask for it to be "
+                                      "replaced, or erase it first", from, to));
+    if (old.exists) give_back(old.fixed);
+    builder_.erase(from);
+    builder_.put(moved.fixed, to, moved.type, moved.value, !old.exists);
+    remember(from, {});
+    remember(to, std::move(moved));
+}
+
+}  // namespace pymm

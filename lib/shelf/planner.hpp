@@ -1,0 +1,46 @@
+// Planner: turns puts, erases and renames into the records of one commit.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "catalogue/catalogue.hpp"
+#include "shelf/core.hpp"
+
+namespace pymm {
+
+/// Later operations see earlier ones. Throws NotFoundError or ExistsError; the builder's contents are
+/// then to be thrown away. Wants the core's lock.
+class Planner {
+public:
+    /// `single`: only one operation will come, so nothing has to be remembered.
+    Planner(const Catalogue& catalogue, CommitBuilder& builder, bool single)
+        : catalogue_(catalogue), builder_(builder), single_(single) {
+        builder_.clear();
+    }
+
+    void put(const Prepared& prepared, std::uint64_t now_ns);
+    void erase(std::string_view name);
+    void rename(std::string_view from, std::string_view to, bool replace);
+
+private:
+    struct Known {
+        bool exists = false;
+        format::Entry fixed{};
+        std::vector<std::byte> type;
+        std::vector<std::byte> value;
+    };
+    Known look_up(std::string_view name, bool with_bytes) const;
+    void remember(std::string_view name, Known known);
+    void give_back(const format::Entry& entry);
+    void extents(const format::Entry& entry, void (CommitBuilder::*record)(format::Extent));
+
+    const Catalogue& catalogue_;
+    CommitBuilder& builder_;
+    bool single_;
+    std::unordered_map<std::string, Known> known_;
+};
+
+}  // namespace pymm

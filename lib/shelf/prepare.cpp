@@ -1,0 +1,222 @@
+// Bringing a blob's bytes to the media, before any commit names them.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <mutex>
+
+#include "format/names.hpp"
+#include "format/type_codec.hpp"
+#include "media/log.hpp"
+#include "shelf/core.hpp"
+
+namespace pymm {
+
+using namespace format;
+
+bool kept_inline(const Type& type, std::uint64_t size) noexcept {
+    if (encoded_type_size(type) > kMaxEntryType) return false;
+    if (size == 0) return true;
+    return type.kind != Kind::ndarray && type.kind != Kind::raw && size <= kMaxInline;
+}
+
+namespace {
+
+void check_type(std::string_view name, const Type& type, std::uint64_t size) {
+    if (const char* problem = type_problem(type, size))
+        throw InvalidArgumentError(fmt::format("put '{}': {} bytes as {}: {}", name, size, type.describe(), problem));
+}
+
+std::uint64_t alignment_for(std::uint64_t size) {
+    return size >= kHugePage ? kHugePage : size >= kPage ? kPage : kLine;
+}
+
+// Blobs of a page or more own their pages: no neighbour may share the last one.
+std::uint64_t extent_for(std::uint64_t size) {
+    return round_up(size, size >= kPage ? kPage : kLine);
+}
+
+}  // namespace
+
+Prepared::~Prepared() {
+    if (core->forked_.load()) return;
+    std::unique_lock lock(core->mutex_);
+    core->release_staged(header);
+    core->release_staged(data);
+    if (counted) core->drop_writable_use();
+}
+
+std::vector<std::byte> ShelfCore::encode_header(const Prepared& p, const Type& type) {
+    std::vector<std::byte> encoded_type(encoded_type_size(type));
+    encode_type(type, encoded_type.data());
+    ExtentHeader h{};
+    h.uuid = catalogue_->root().uuid;
+    h.own_offset = p.entry.header_offset;
+    h.offset = p.entry.offset;
+    h.extent = p.entry.extent;
+    h.size = p.entry.size;
+    h.id = p.entry.id;
+    h.sequence = catalogue_->sequence();
+    h.created_ns = static_cast<std::uint64_t>(Clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+    h.mode = p.entry.mode;
+    std::vector<std::byte> bytes;
+    encode_extent_header(h, p.name, encoded_type, bytes);
+    return bytes;
+}
+
+// Everything but the bytes: checks, entry, and for small blobs one extent for header and data.
+std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, const Type& type, std::uint64_t size) {
+    check_blob_name(name);
+    check_type(name, type, size);
+    auto p = std::make_unique<Prepared>(shared_from_this());
+    p->name = name;
+    p->entry.size = size;
+    p->entry.mode = 0600;
+    p->entry.share_count = 1;
+    const std::size_t type_size = encoded_type_size(type);
+    if (type_size <= kMaxEntryType) {
+        p->type.resize(type_size);
+        encode_type(type, p->type.data());
+    } else {
+        if (type_size > kMaxType)
+            throw InvalidArgumentError(fmt::format("put '{}': the dtype's description has {} bytes; at most {} are "
+                                                   "possible", name, type_size, kMaxType));
+        p->entry.flags |= kEntryTypeInHeader;
+    }
+    return p;
+}
+
+std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<const std::byte> data,
+                                             const Type& type) {
+    auto p = prepare(name, type, data.size());
+    if (kept_inline(type, data.size())) {
+        p->entry.flags |= kEntryInline;
+        p->value.assign(data.begin(), data.end());
+        std::unique_lock lock(mutex_);
+        start_writing();
+        if (!catalogue_->ensure_spare()) drain_quarantine(true);
+        if (!catalogue_->ensure_spare())
+            throw NoSpaceError(fmt::format("shelf '{}': put '{}': full; erase blobs or use a larger shelf",
+                                           parts_.name, name));
+        p->entry.id = catalogue_->take_id();
+        return p;
+    }
+
+    const std::uint64_t extent = extent_for(data.size());
+    const std::size_t header_size = extent_header_size(name.size(), encoded_type_size(type));
+    const bool together = data.size() < kPage;
+    std::vector<std::byte> header;
+    {
+        std::unique_lock lock(mutex_);
+        start_writing();
+        if (!catalogue_->ensure_spare()) drain_quarantine(true);
+        if (!catalogue_->ensure_spare())
+            throw NoSpaceError(fmt::format("shelf '{}': put '{}': full; erase blobs or use a larger shelf",
+                                           parts_.name, name));
+        ++writable_uses_;
+        p->counted = true;
+        try {
+            if (together) {
+                const Extent both = allocate(header_size + extent, kLine);
+                p->header = {both.offset, header_size};
+                p->data = {both.offset + header_size, extent};
+            } else {
+                p->data = allocate(extent, alignment_for(data.size()));
+                p->header = allocate(header_size, kLine);
+            }
+        } catch (...) {
+            lock.unlock();  // ~Prepared wants it
+            throw;
+        }
+        p->entry.id = catalogue_->take_id();
+        p->entry.offset = p->data.offset;
+        p->entry.extent = p->data.size;
+        p->entry.header_offset = p->header.offset;
+        p->entry.header_size = static_cast<std::uint32_t>(p->header.size);
+        header = encode_header(*p, type);
+    }
+    Media& media = *parts_.data;
+    media.reserve(p->data.offset, p->data.size);
+    media.reserve(p->header.offset, p->header.size);
+    const auto copy = [&] {
+        if (together) {
+            header.insert(header.end(), data.begin(), data.end());
+            media.write(p->header.offset, header.data(), header.size());
+        } else {
+            media.write(p->data.offset, data.data(), data.size());
+            media.write(p->header.offset, header.data(), header.size());
+        }
+        media.drain();  // durable before any record may name it
+    };
+    try {
+        copy();
+    } catch (const IoError& error) {
+        // The caller's memory vanished (a truncated file mapped by them): nothing is wrong with the media.
+        if (error.os_error() == EFAULT) throw;
+        fail(error);
+    }
+    return p;
+}
+
+Staged ShelfCore::stage(const Type& type, std::uint64_t size) {
+    check_type("(staged)", type, size);
+    auto state = std::make_unique<Staged::State>();
+    state->type = type;
+    state->size = size;
+    state->inlined = kept_inline(type, size);
+    {
+        std::unique_lock lock(mutex_);
+        start_writing();
+        if (!state->inlined) {
+            if (!catalogue_->ensure_spare()) drain_quarantine(true);
+            if (!catalogue_->ensure_spare())
+                throw NoSpaceError(fmt::format("shelf '{}': full; erase blobs or use a larger shelf", parts_.name));
+            state->extent = allocate(extent_for(size), alignment_for(size));
+        }
+        ++writable_uses_;
+    }
+    state->core = shared_from_this();
+    if (state->inlined) state->value.resize(size);
+    else parts_.data->reserve(state->extent.offset, state->extent.size);
+    return Staged(std::move(state));
+}
+
+std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged staged) {
+    if (!staged) throw InvalidArgumentError(fmt::format("put '{}': nothing is staged", name));
+    Staged::State& s = *staged.state_;
+    if (s.core.get() != this)
+        throw InvalidArgumentError(fmt::format("put '{}': staged on another shelf", name));
+    if (s.inlined) return prepare(name, std::span<const std::byte>(s.value), s.type);
+    auto p = prepare(name, s.type, s.size);
+    std::vector<std::byte> header;
+    {
+        std::unique_lock lock(mutex_);
+        start_writing();
+        ++writable_uses_;
+        p->counted = true;
+        try {
+            p->header = allocate(extent_header_size(name.size(), encoded_type_size(s.type)), kLine);
+        } catch (...) {
+            lock.unlock();
+            throw;
+        }
+        p->data = std::exchange(s.extent, {});
+        p->entry.id = catalogue_->take_id();
+        p->entry.offset = p->data.offset;
+        p->entry.extent = p->data.size;
+        p->entry.header_offset = p->header.offset;
+        p->entry.header_size = static_cast<std::uint32_t>(p->header.size);
+        header = encode_header(*p, s.type);
+    }
+    Media& media = *parts_.data;
+    media.reserve(p->header.offset, p->header.size);
+    guarded([&] {
+        if (s.exposed.load() && p->entry.size != 0) media.flush(p->entry.offset, p->entry.size);
+        media.write(p->header.offset, header.data(), header.size());
+        media.drain();
+    });
+    return p;
+}
+
+}  // namespace pymm

@@ -1,0 +1,203 @@
+// View, Staged and Batch: what users hold.
+#include <fmt/format.h>
+
+#include <mutex>
+
+#include "media/log.hpp"
+#include "shelf/core.hpp"
+#include "shelf/planner.hpp"
+
+namespace pymm {
+
+using namespace format;
+
+// ---- View -------------------------------------------------------------------------------------------
+
+View::State::~State() {
+    if (pinned) core->unpin(info.offset, writable);
+}
+
+View::View() noexcept = default;
+View::View(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+View::~View() = default;
+View::View(View&&) noexcept = default;
+View& View::operator=(View&&) noexcept = default;
+
+namespace {
+[[noreturn]] void empty_view() { throw InvalidArgumentError("view: it was moved from, or never obtained"); }
+}  // namespace
+
+const BlobInfo& View::info() const {
+    if (!state_) empty_view();
+    return state_->info;
+}
+
+std::span<const std::byte> View::bytes() const {
+    if (!state_) empty_view();
+    return {state_->data, static_cast<std::size_t>(state_->info.size)};
+}
+
+bool View::is_writable() const noexcept { return state_ && state_->writable; }
+
+std::span<std::byte> View::writable_bytes() {
+    if (!state_) empty_view();
+    if (!state_->writable)
+        throw ReadOnlyError(fmt::format("view of '{}': obtained for reading; get it with Access::write",
+                                        state_->info.name));
+    return {state_->data, static_cast<std::size_t>(state_->info.size)};
+}
+
+void View::persist() { persist(0, info().size); }
+
+void View::persist(std::uint64_t offset, std::uint64_t size) {
+    if (!state_) empty_view();
+    const BlobInfo& info = state_->info;
+    if (offset > info.size || size > info.size - offset)
+        throw InvalidArgumentError(fmt::format("persist of '{}': {} bytes from {} reach outside its {} bytes",
+                                               info.name, size, offset, info.size));
+    if (!state_->writable || size == 0 || info.inlined) return;
+    if (state_->core->forked_.load())
+        throw ClosedError(fmt::format("persist of '{}': the shelf belongs to the parent of this process; what is "
+                                      "stored here reaches nobody", info.name));
+    state_->core->persist_range(info.offset + offset, size);
+}
+
+// ---- Staged -----------------------------------------------------------------------------------------
+
+Staged::State::~State() {
+    if (!core || core->forked_.load()) return;
+    std::unique_lock lock(core->mutex_);
+    core->release_staged(extent);
+    core->drop_writable_use();
+}
+
+Staged::Staged() noexcept = default;
+Staged::Staged(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+Staged::~Staged() = default;
+Staged::Staged(Staged&&) noexcept = default;
+Staged& Staged::operator=(Staged&&) noexcept = default;
+
+namespace {
+[[noreturn]] void empty_staged() { throw InvalidArgumentError("staged: it was already put, or never obtained"); }
+}  // namespace
+
+const Type& Staged::type() const {
+    if (!state_) empty_staged();
+    return state_->type;
+}
+
+std::uint64_t Staged::size() const noexcept { return state_ ? state_->size : 0; }
+
+void Staged::write(std::uint64_t offset, std::span<const std::byte> data) {
+    if (!state_) empty_staged();
+    State& s = *state_;
+    if (offset > s.size || data.size() > s.size - offset)
+        throw InvalidArgumentError(fmt::format("staged: {} bytes at {} reach outside its {} bytes", data.size(),
+                                               offset, s.size));
+    if (data.empty()) return;
+    if (s.inlined) {
+        std::copy(data.begin(), data.end(), s.value.begin() + static_cast<std::ptrdiff_t>(offset));
+        return;
+    }
+    s.core->require_writable();
+    Media& media = *s.core->parts_.data;
+    try {
+        // The fence belongs to the writing thread; the put may come from another.
+        media.write(s.extent.offset + offset, data.data(), data.size());
+        media.drain();
+    } catch (const IoError& error) {
+        if (error.os_error() == EFAULT) throw;
+        s.core->fail(error);
+    }
+}
+
+std::span<std::byte> Staged::memory() {
+    if (!state_) empty_staged();
+    State& s = *state_;
+    if (s.inlined) return s.value;
+    s.exposed = true;
+    return {s.core->parts_.data->data() + s.extent.offset, static_cast<std::size_t>(s.size)};
+}
+
+void Staged::zero() {
+    if (!state_) empty_staged();
+    State& s = *state_;
+    if (s.inlined) {
+        std::fill(s.value.begin(), s.value.end(), std::byte{0});
+        return;
+    }
+    s.core->require_writable();
+    s.core->guarded([&] {
+        s.core->parts_.data->fill_zero(s.extent.offset, s.extent.size);
+        s.core->parts_.data->drain();
+    });
+}
+
+// ---- Batch ------------------------------------------------------------------------------------------
+
+Batch::Batch(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+Batch::~Batch() = default;
+Batch::Batch(Batch&&) noexcept = default;
+Batch& Batch::operator=(Batch&&) noexcept = default;
+
+Batch ShelfCore::batch() {
+    require_writable();
+    auto state = std::make_unique<Batch::State>();
+    state->core = shared_from_this();
+    return Batch(std::move(state));
+}
+
+std::size_t Batch::size() const noexcept { return state_ ? state_->ops.size() : 0; }
+
+namespace {
+[[noreturn]] void empty_batch() { throw InvalidArgumentError("batch: already committed"); }
+}  // namespace
+
+void Batch::put(std::string_view name, std::span<const std::byte> data, const Type& type) {
+    if (!state_) empty_batch();
+    state_->ops.push_back({State::Op::put, std::string(name), {}, state_->core->prepare(name, data, type)});
+}
+
+void Batch::put(std::string_view name, Staged staged) {
+    if (!state_) empty_batch();
+    state_->ops.push_back({State::Op::put, std::string(name), {}, state_->core->prepare(name, std::move(staged))});
+}
+
+void Batch::erase(std::string_view name) {
+    if (!state_) empty_batch();
+    check_blob_name(name);
+    state_->ops.push_back({State::Op::erase, std::string(name), {}, nullptr});
+}
+
+void Batch::rename(std::string_view from, std::string_view to) {
+    if (!state_) empty_batch();
+    check_blob_name(from);
+    check_blob_name(to);
+    state_->ops.push_back({State::Op::rename, std::string(from), std::string(to), nullptr});
+}
+
+void Batch::commit() {
+    if (!state_) empty_batch();
+    ShelfCore& core = *state_->core;
+    {
+        std::unique_lock lock(core.mutex_);
+        core.require_writable();
+        if (!state_->ops.empty()) {
+            core.start_writing();
+            const auto now =
+                static_cast<std::uint64_t>(Clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+            Planner plan(*core.catalogue_, core.builder_, state_->ops.size() == 1);
+            for (const State::Op& op : state_->ops) {
+                if (op.what == State::Op::put) plan.put(*op.prepared, now);
+                else if (op.what == State::Op::erase) plan.erase(op.name);
+                else plan.rename(op.name, op.to, true);
+            }
+            if (!core.builder_.empty()) core.commit_built();
+            for (State::Op& op : state_->ops)
+                if (op.prepared) op.prepared->header = op.prepared->data = {};
+        }
+    }
+    state_.reset();
+}
+
+}  // namespace pymm
