@@ -8,12 +8,17 @@ _pymmctl_words() {
     words=() quote=''
     for ((i = 0; i < ${#line}; i++)); do
         char=${line:i:1}
-        case $quote$char in
-            "''" | '""') quote='' ;;
-            \'*) word+=$char ;;
-            '"\'?*) word+=$char ;;
-            '"\') i=$((i + 1)) word+=${line:i:1} ;;
-            \"*) word+=$char ;;
+        if [[ $quote ]]; then
+            if [[ $char == "$quote" ]]; then
+                quote=''
+            elif [[ $quote == '"' && $char == '\' ]]; then
+                i=$((i + 1)) word+=${line:i:1}
+            else
+                word+=$char
+            fi
+            continue
+        fi
+        case $char in
             \' | \") quote=$char started=1 ;;
             \\) i=$((i + 1)) word+=${line:i:1} started=1 ;;
             ' ' | $'\t')
@@ -65,13 +70,13 @@ _pymmctl() {
         df:0) want=shelf ;;
         put:0 | get:0 | cat:*) want=blob ;;
         list:0 | ls:0 | info:0 | mv:[01] | cp:[01] | erase:* | rm:*) want=any ;;
-        put:1 | get:1) want=file ;;
+        put:1 | get:1) want='file' ;;
         *) return ;;
     esac
 
     # Only an unquoted tilde is a home directory; it is put back, as readline compares what was typed.
     local home='' path=$cur
-    if [[ -z $quote && $cur == '~/'* ]]; then
+    if [[ -z $quote && $cur == \~/* ]]; then
         home=$HOME path=$HOME${cur:1}
     fi
     if [[ $want == file ]]; then
@@ -79,7 +84,7 @@ _pymmctl() {
     else
         mapfile -t COMPREPLY < <("$program" complete --want "$want" -- "$path" 2>/dev/null)
     fi
-    [[ $home ]] && COMPREPLY=("${COMPREPLY[@]/#"$home"/'~'}")
+    [[ $home ]] && COMPREPLY=("${COMPREPLY[@]/#"$home"/\~}")
 
     # Readline cuts words at ':' and '=' unless they are quoted, and replaces only what follows.
     local raw=${COMP_WORDS[COMP_CWORD]} tail=${cur##*[:=]}
