@@ -11,10 +11,10 @@
 
 #include <pymm/error.hpp>
 
-#include "tests/sim/cut_point.hpp"
-#include "tests/sim/machine.hpp"
-#include "tests/sim/ram_media.hpp"
-#include "tests/sim/sim_lease.hpp"
+#include "sim/cut_point.hpp"
+#include "sim/machine.hpp"
+#include "sim/ram_media.hpp"
+#include "sim/sim_lease.hpp"
 
 using namespace pymm;
 using namespace pymm::sim;

@@ -233,7 +233,7 @@ void Catalogue::append_tail(std::uint64_t limit) {
 }
 
 void Catalogue::apply(Bytes commit, std::vector<Extent>* freed) {
-    const char* problem = tail_.apply(commit, root_.capacity, [&](const Record& r) {
+    const char* problem = tail_.apply(commit, root_.capacity, freed != nullptr, [&](const Record& r) {
         const Extent& e = r.extent;
         switch (r.type) {
             case RecordType::put:
@@ -310,6 +310,7 @@ void Catalogue::for_each(std::string_view prefix,
         EntryView entry;
         if (from != nullptr) {
             entry = from->entry();
+            runs_.front()->check(entry);
         } else {
             std::size_t used = 0;
             (void)decode_entry(at->second, entry, used);

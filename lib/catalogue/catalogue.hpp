@@ -76,7 +76,8 @@ public:
     /// Makes the records durable and applies them. Extents of `alloc` records must be held in space();
     /// they are settled. Extents of `free` records are committed as free, but it is the caller who makes
     /// them available: returns them.
-    std::vector<format::Extent> commit(CommitBuilder& builder);
+    /// `now_ns`: time of the commit, since the epoch.
+    std::vector<format::Extent> commit(CommitBuilder& builder, std::uint64_t now_ns);
 
     /// Folds the tail into runs and starts a new log segment of at least `min_log` bytes. Returns nothing;
     /// retired metadata is released when no reader looks at it.

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <chrono>
 #include <cstring>
 
 #include "catalogue/catalogue.hpp"
@@ -19,22 +18,16 @@ namespace {
 constexpr std::uint64_t kGarbage = 256;  // superseded names that are not worth a merge
 constexpr std::size_t kFanout = 4;  // runs of one level that become one of the next
 
-std::uint64_t now_ns() {
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                          std::chrono::system_clock::now().time_since_epoch())
-                                          .count());
-}
-
 }  // namespace
 
 // ---- Commit ---------------------------------------------------------------------------------------
 
-std::vector<Extent> Catalogue::commit(CommitBuilder& builder) {
+std::vector<Extent> Catalogue::commit(CommitBuilder& builder, std::uint64_t now_ns) {
     assert(in_session_);
     if (log_used_ + builder.size() > root_.log_size)
         checkpoint(builder.size() > root_.base_log_size ? round_up(builder.size(), kPage) : 0);
 
-    const Bytes bytes = builder.finish(sequence_ + 1, root_.log_salt, now_ns());
+    const Bytes bytes = builder.finish(sequence_ + 1, root_.log_salt, now_ns);
     // All that the records name is durable by now (the shelf's duty); one write, one fence.
     data_.write(root_.log_offset + log_used_, bytes.data(), bytes.size());
     data_.drain();

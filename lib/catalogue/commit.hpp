@@ -55,8 +55,9 @@ const char* check_commit(format::Bytes log, std::uint64_t sequence, std::uint64_
                          std::size_t& size) noexcept;
 
 /// Calls `visit` for each record of a commit that check_commit() accepted. Null, or what is malformed:
-/// its checksum was right, so that is damage or a foreign writer, never a torn write.
-const char* for_each_record(format::Bytes commit, std::uint64_t capacity,
+/// its checksum was right, so that is damage or a foreign writer, never a torn write. `trusted`: we have
+/// just built it ourselves; what the records say is not checked against the shelf again.
+const char* for_each_record(format::Bytes commit, std::uint64_t capacity, bool trusted,
                             const std::function<void(const Record&)>& visit);
 
 /// Time of a commit, in ns since the epoch.

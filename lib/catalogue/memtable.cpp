@@ -7,7 +7,7 @@ namespace pymm {
 
 using namespace format;
 
-const char* Memtable::apply(Bytes commit, std::uint64_t capacity,
+const char* Memtable::apply(Bytes commit, std::uint64_t capacity, bool trusted,
                             const std::function<void(const Record&)>& visit) {
     constexpr std::size_t block = 64 << 10;
     if (block_size_ - block_used_ < commit.size()) {
@@ -19,7 +19,7 @@ const char* Memtable::apply(Bytes commit, std::uint64_t capacity,
     std::memcpy(copy, commit.data(), commit.size());
     block_used_ += round_up(commit.size(), 8);
     block_used_ = std::min(block_used_, block_size_);
-    return for_each_record({copy, commit.size()}, capacity, [&](const Record& record) {
+    return for_each_record({copy, commit.size()}, capacity, trusted, [&](const Record& record) {
         switch (record.type) {
             case RecordType::put:
             case RecordType::erase: {

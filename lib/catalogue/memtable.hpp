@@ -19,7 +19,7 @@ class Memtable {
 public:
     /// Takes a copy of the commit's bytes and applies its records. Null or what is malformed; after a
     /// problem the table is unspecified.
-    const char* apply(format::Bytes commit, std::uint64_t capacity,
+    const char* apply(format::Bytes commit, std::uint64_t capacity, bool trusted,
                       const std::function<void(const Record&)>& visit);
     void clear();
 

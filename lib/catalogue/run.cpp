@@ -22,18 +22,21 @@ T load(const std::byte* at) noexcept {
 
 }  // namespace
 
-Run::Run(const Media& data, const RunRef& ref, const Uuid& uuid) : data_(data), ref_(ref) {
+Run::Run(const Media& data, const RunRef& ref, const Uuid& uuid) : data_(data), ref_(ref), uuid_(uuid) {
     if (ref.offset > data.size() || ref.size > data.size() - ref.offset || ref.size < kPage)
         throw CorruptError(fmt::format("{}: run {} lies outside the file", data.name(), ref.run_id));
-    const std::uint64_t pages = ref.size / kPage;
-    verified_ = std::make_unique<std::atomic<std::uint64_t>[]>(pages / 64 + 1);
+    verified_ = std::make_unique<std::atomic<std::uint64_t>[]>(ref.size / kPage / 64 + 1);
+}
+
+void Run::load_header() const {
+    const std::uint64_t pages = ref_.size / kPage;
     header_ = load<RunHeader>(page(0, PageType::run));
     const RunHeader& h = header_;
     const auto section = [pages](std::uint64_t start, std::uint64_t size) {
         return size == 0 || (start >= 1 && start + size <= pages);
     };
-    if (h.uuid != uuid) damaged(0, "belongs to another shelf");
-    if (h.pages != pages || h.entries != ref.entries) damaged(0, "disagrees with the superblock");
+    if (h.uuid != uuid_) damaged(0, "belongs to another shelf");
+    if (h.pages != pages || h.entries != ref_.entries) damaged(0, "disagrees with the superblock");
     if (!section(h.leaf_start, h.leaf_count) || !section(h.filter_start, h.filter_count) ||
         !section(h.space_start, h.space_count) || h.index_root >= pages || h.index_depth > 16 ||
         (h.leaf_count > 1 && h.index_root == 0) || (h.leaf_count == 0) != (h.entries == 0) ||
@@ -66,6 +69,14 @@ const std::byte* Run::page(std::uint32_t number, PageType type) const {
     return at;
 }
 
+// A name that is nowhere asks every run's filter, so a page checked before costs no look at its header.
+const std::byte* Run::filter_page(std::uint32_t index) const {
+    const std::uint32_t number = header_.filter_start + index;
+    if ((verified_[number / 64].load(std::memory_order_relaxed) >> (number % 64) & 1) == 0)
+        return page(number, PageType::filter);
+    return data_.data() + ref_.offset + std::uint64_t{number} * kPage;
+}
+
 std::uint32_t Run::count(const std::byte* page, std::uint32_t number) const {
     const std::uint32_t n = load<PageHeader>(page).count;
     if (n == 0 || n > (kPage - sizeof(PageHeader)) / 8) damaged(number, "number of items out of range");
@@ -95,14 +106,19 @@ void Run::leaf_entry(std::uint32_t number, std::uint32_t slot, EntryView& out, B
     const Bytes bytes = item(at, number, n, slot);
     std::size_t used = 0;
     if (const char* problem = decode_entry(bytes, out, used)) damaged(number, problem);
-    if (const char* problem = entry_problem(out, data_.size())) damaged(number, problem);
     encoded = bytes.first(used);
 }
 
+void Run::check(const EntryView& entry) const {
+    if (const char* problem = entry_problem(entry, data_.size()))
+        throw CorruptError(fmt::format("{}: run {}: {}; run a check of the shelf and restore it from a copy",
+                                       data_.name(), ref_.run_id, problem));
+}
+
 std::uint32_t Run::descend(std::string_view name) const {
-    std::uint32_t number = header_.index_root;
+    std::uint32_t number = header().index_root;
     if (number == 0) return 0;
-    for (std::uint32_t depth = header_.index_depth; depth > 0; --depth) {
+    for (std::uint32_t depth = header().index_depth; depth > 0; --depth) {
         const std::byte* at = page(number, PageType::index);
         const std::uint32_t n = count(at, number);
         const auto name_of = [&](std::uint32_t slot) -> std::string_view {
@@ -122,20 +138,19 @@ std::uint32_t Run::descend(std::string_view name) const {
         if (bytes.size() < sizeof(IndexItem)) damaged(number, "item cut short");
         number = load<IndexItem>(bytes.data()).child;
     }
-    if (number < header_.leaf_start || number - header_.leaf_start >= header_.leaf_count)
+    if (number < header().leaf_start || number - header().leaf_start >= header().leaf_count)
         damaged(number, "the index points outside the leaves");
-    return number - header_.leaf_start;
+    return number - header().leaf_start;
 }
 
 bool Run::find(std::string_view name, std::uint64_t hash, EntryView& out) const {
-    if (header_.entries == 0) return false;
+    if (header().entries == 0) return false;
     const std::uint64_t blocks = std::uint64_t{header_.filter_count} * kFilterBlocksPerPage;
     const std::uint64_t block = filter_block(hash, blocks);
-    const std::byte* filter =
-        page(header_.filter_start + static_cast<std::uint32_t>(block / kFilterBlocksPerPage), PageType::filter);
+    const std::byte* filter = filter_page(static_cast<std::uint32_t>(block / kFilterBlocksPerPage));
     if (!filter_has(filter + kFilterBlock * (1 + block % kFilterBlocksPerPage), hash)) return false;
 
-    const std::uint32_t number = header_.leaf_start + descend(name);
+    const std::uint32_t number = header().leaf_start + descend(name);
     const std::byte* at = page(number, PageType::leaf);
     const std::uint32_t n = count(at, number);
     std::uint32_t low = 0, high = n;
@@ -145,6 +160,7 @@ bool Run::find(std::string_view name, std::uint64_t hash, EntryView& out) const 
         if (found == name) {
             Bytes encoded;
             leaf_entry(number, middle, out, encoded);
+            check(out);
             return true;
         }
         if (found < name) low = middle + 1;
@@ -154,9 +170,9 @@ bool Run::find(std::string_view name, std::uint64_t hash, EntryView& out) const 
 }
 
 Run::Cursor::Cursor(const Run& run, std::string_view from) : run_(&run) {
-    if (run.header_.leaf_count == 0) return;
+    if (run.header().leaf_count == 0) return;
     leaf_ = run.descend(from);
-    const std::uint32_t number = run.header_.leaf_start + leaf_;
+    const std::uint32_t number = run.header().leaf_start + leaf_;
     const std::byte* at = run.page(number, PageType::leaf);
     const std::uint32_t n = run.count(at, number);
     std::uint32_t low = 0, high = n;
@@ -171,8 +187,8 @@ Run::Cursor::Cursor(const Run& run, std::string_view from) : run_(&run) {
 
 void Run::Cursor::load() {
     valid_ = false;
-    while (leaf_ < run_->header_.leaf_count) {
-        const std::uint32_t number = run_->header_.leaf_start + leaf_;
+    while (leaf_ < run_->header().leaf_count) {
+        const std::uint32_t number = run_->header().leaf_start + leaf_;
         const std::byte* at = run_->page(number, PageType::leaf);
         if (slot_ < run_->count(at, number)) {
             run_->leaf_entry(number, slot_, entry_, encoded_);
@@ -193,7 +209,7 @@ class RunEventCursor final : public EventCursor {
 public:
     RunEventCursor(const Run& run, std::uint64_t begin) : run_(run) {
         // The last page whose first event starts at or before `begin` holds the first that overlaps it.
-        std::uint32_t low = 0, high = run.header_.space_count;
+        std::uint32_t low = 0, high = run.header().space_count;
         while (high - low > 1 && high != 0) {
             const std::uint32_t middle = (low + high) / 2;
             if (at(middle, 0).offset <= begin) low = middle;
@@ -212,7 +228,7 @@ public:
 
 private:
     Event at(std::uint32_t index, std::uint32_t slot) const {
-        const std::uint32_t number = run_.header_.space_start + index;
+        const std::uint32_t number = run_.header().space_start + index;
         const std::byte* page = run_.page(number, PageType::space);
         const std::uint32_t n = load<PageHeader>(page).count;
         if (n == 0 || n > kEventsPerPage || slot >= n) run_.damaged(number, "number of events out of range");
@@ -225,8 +241,8 @@ private:
     }
 
     bool peek(Event& event) {
-        while (page_ < run_.header_.space_count) {
-            const std::uint32_t number = run_.header_.space_start + page_;
+        while (page_ < run_.header().space_count) {
+            const std::uint32_t number = run_.header().space_start + page_;
             const std::uint32_t n = load<PageHeader>(run_.page(number, PageType::space)).count;
             if (slot_ < n) {
                 event = at(page_, slot_);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,12 +25,20 @@ public:
     Run(const Media& data, const format::RunRef& ref, const format::Uuid& uuid);
 
     const format::RunRef& ref() const noexcept { return ref_; }
-    const format::RunHeader& header() const noexcept { return header_; }
+    /// Read and checked at the first call: opening a shelf does not touch its runs. Throws CorruptError.
+    const format::RunHeader& header() const {
+        std::call_once(header_once_, [this] { load_header(); });
+        return header_;
+    }
 
     /// False when the run does not mention the name. The entry may be a tombstone.
     bool find(std::string_view name, std::uint64_t hash, format::EntryView& out) const;
 
-    /// Position on the first name >= `from`, moving forward.
+    /// Throws CorruptError unless the entry is legal and lies in the data area. find() has done it.
+    void check(const format::EntryView& entry) const;
+
+    /// Position on the first name >= `from`, moving forward. Its entries are safe to read, no more: a merge
+    /// copies them as they are, other users check() them.
     class Cursor {
     public:
         Cursor(const Run& run, std::string_view from);
@@ -53,8 +62,10 @@ public:
 
 private:
     friend class RunEventCursor;
+    void load_header() const;
     [[noreturn]] void damaged(std::uint32_t page, const char* problem) const;
     const std::byte* page(std::uint32_t number, format::PageType type) const;
+    const std::byte* filter_page(std::uint32_t index) const;
     std::uint32_t count(const std::byte* page, std::uint32_t number) const;
     format::Bytes item(const std::byte* page, std::uint32_t number, std::uint32_t count,
                        std::uint32_t slot) const;
@@ -67,7 +78,9 @@ private:
 
     const Media& data_;
     format::RunRef ref_;
-    format::RunHeader header_{};
+    format::Uuid uuid_;
+    mutable std::once_flag header_once_;
+    mutable format::RunHeader header_{};
     std::unique_ptr<std::atomic<std::uint64_t>[]> verified_;  // a bit per page
 };
 

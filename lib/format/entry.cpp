@@ -45,12 +45,12 @@ const char* decode_entry(Bytes bytes, EntryView& out, std::size_t& used) noexcep
     out.type = bytes.subspan(sizeof(Entry) + e.name_size, e.type_size);
     out.value = bytes.subspan(sizeof(Entry) + e.name_size + e.type_size, e.inline_size);
     used = size;
-    if (blob_name_problem(out.name) != nullptr) return "entry: illegal name";
     return nullptr;
 }
 
 const char* entry_problem(const EntryView& entry, std::uint64_t capacity) noexcept {
     const Entry& e = entry.fixed;
+    if (blob_name_problem(entry.name) != nullptr) return "entry: illegal name";
     if (entry.tombstone()) return nullptr;
     if (entry.inlined()) {
         if (e.offset != 0 || e.extent != 0 || e.header_offset != 0 || e.header_size != 0)

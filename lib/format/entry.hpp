@@ -36,10 +36,10 @@ std::size_t encoded_entry_size(std::size_t name, std::size_t type, std::size_t v
 void encode_entry(const Entry& fixed, std::string_view name, Bytes type, Bytes value,
                   std::byte* out) noexcept;
 
-/// Null on success, else what is wrong. Checks everything that does not need the shelf: lengths, flags,
-/// the name. `used` receives the entry's bytes.
+/// Null on success, else what is wrong. Checks what reading it safely needs: lengths and flags. `used`
+/// receives the entry's bytes.
 const char* decode_entry(Bytes bytes, EntryView& out, std::size_t& used) noexcept;
-/// Null when the entry's extents lie in the data area of a shelf of `capacity` bytes, aligned as they
+/// Null when the name is legal and the entry's extents lie in the data area of a shelf of `capacity` bytes, aligned as they
 /// must be, and sizes agree.
 const char* entry_problem(const EntryView& entry, std::uint64_t capacity) noexcept;
 

@@ -226,6 +226,7 @@ void MappedMedia::fill_zero(std::uint64_t offset, std::uint64_t size) {
 void MappedMedia::store(std::uint64_t offset, const std::byte* source, std::uint64_t size) {
     if (granularity_ == Granularity::page) return store_by_descriptor(offset, source, size);
     if (size >= kChunk && !device_) return store_by_chunks(offset, source, size);
+    reserve(offset, size);  // a store to a hole of a full file system would be SIGBUS
     if (size >= kNonTemporalFrom) return store_non_temporal(offset, source, size);
     constexpr unsigned flags = PMEM2_F_MEM_TEMPORAL | PMEM2_F_MEM_NODRAIN;
     if (source != nullptr)

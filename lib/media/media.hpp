@@ -41,15 +41,16 @@ public:
     /// For messages: the path of the file or device.
     const std::string& name() const noexcept { return name_; }
 
-    /// Makes sure that storage stands behind the range, so that stores to it cannot fail for lack of
-    /// space. Throws NoSpaceError. Cheap when it was done before.
+    /// Makes sure that storage stands behind the range, so that later writes, and stores through data(),
+    /// cannot fail for lack of space. Throws NoSpaceError. Cheap when it was done before.
     virtual void reserve(std::uint64_t offset, std::uint64_t size) = 0;
 
     /// Called once before the first store of a session: blocks shared with a reflinked copy get storage
     /// of their own now, so that a store never fails for lack of space. Throws NoSpaceError, IoError.
     virtual void prepare_for_writing() {}
 
-    /// Copies `size` bytes to `offset`.
+    /// Copies `size` bytes to `offset`. Throws NoSpaceError where nothing was reserved and nothing is left;
+    /// the range's contents are then undefined, the media is sound.
     virtual void write(std::uint64_t offset, const void* source, std::size_t size) = 0;
     virtual void fill_zero(std::uint64_t offset, std::uint64_t size) = 0;
 

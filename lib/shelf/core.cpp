@@ -209,21 +209,23 @@ void ShelfCore::drop_writable_use() noexcept {
 
 // ---- Commits ----------------------------------------------------------------------------------------
 
-void ShelfCore::commit_built() {
-    freed(guarded([&] { return catalogue_->commit(builder_); }));
+void ShelfCore::commit_built(std::uint64_t now) {
+    freed(guarded([&] { return catalogue_->commit(builder_, now); }));
 }
 
 void ShelfCore::commit_one(Prepared& prepared) {
+    const std::uint64_t now = now_ns();
     std::unique_lock lock(mutex_);
     start_writing();
     Planner plan(*catalogue_, builder_, true);
-    plan.put(prepared, static_cast<std::uint64_t>(Clock::now().time_since_epoch() / std::chrono::nanoseconds(1)));
-    commit_built();
+    plan.put(prepared.version(), now);
+    commit_built(now);
     prepared.header = prepared.data = {};
 }
 
 void ShelfCore::put(std::string_view name, std::span<const std::byte> data, const Type& type) {
-    commit_one(*prepare(name, data, type));
+    if (kept_inline(type, data.size())) put_inline(name, data, type);
+    else commit_one(*prepare(name, data, type));
 }
 
 void ShelfCore::put(std::string_view name, Staged staged) { commit_one(*prepare(name, std::move(staged))); }
@@ -238,7 +240,7 @@ void ShelfCore::erase(std::string_view name) {
     start_writing();
     Planner plan(*catalogue_, builder_, true);
     plan.erase(name);
-    commit_built();
+    commit_built(now_ns());
 }
 
 void ShelfCore::rename(std::string_view from, std::string_view to, bool replace) {
@@ -253,7 +255,7 @@ void ShelfCore::rename(std::string_view from, std::string_view to, bool replace)
     start_writing();
     Planner plan(*catalogue_, builder_, true);
     plan.rename(from, to, replace);
-    commit_built();
+    commit_built(now_ns());
 }
 
 // ---- Reading ----------------------------------------------------------------------------------------

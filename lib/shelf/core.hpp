@@ -21,6 +21,7 @@
 #include "catalogue/catalogue.hpp"
 #include "media/lease.hpp"
 #include "media/media.hpp"
+#include "shelf/planner.hpp"
 
 namespace pymm {
 
@@ -34,6 +35,11 @@ struct ShelfParts {
 };
 
 struct Prepared;
+
+/// Nanoseconds since the epoch.
+inline std::uint64_t now_ns() {
+    return static_cast<std::uint64_t>(Clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+}
 
 class ShelfCore : public std::enable_shared_from_this<ShelfCore> {
 public:
@@ -107,11 +113,14 @@ private:
     void drain_quarantine(bool all);
     format::Extent allocate(std::uint64_t size, std::uint64_t align);
     void release_staged(format::Extent extent) noexcept;
-    void commit_built();
+    void commit_built(std::uint64_t now);
+    /// Throws NoSpaceError when the shelf is too full for any put.
+    void require_spare(std::string_view name);
     void commit_one(Prepared& prepared);
     void finish_if_unused() noexcept;
 
     // These lock for themselves.
+    void put_inline(std::string_view name, std::span<const std::byte> data, const Type& type);
     std::unique_ptr<Prepared> prepare(std::string_view name, const Type& type, std::uint64_t size);
     std::unique_ptr<Prepared> prepare(std::string_view name, std::span<const std::byte> data,
                                       const Type& type);
@@ -160,6 +169,8 @@ struct Prepared {
     format::Extent header{};
     format::Extent data{};
     bool counted = false;
+
+    Version version() const { return {name, entry, type, value}; }
 };
 
 struct View::State {

@@ -41,16 +41,18 @@ void Planner::extents(const Entry& e, void (CommitBuilder::*record)(Extent)) {
 
 void Planner::give_back(const Entry& entry) { extents(entry, &CommitBuilder::free); }
 
-void Planner::put(const Prepared& prepared, std::uint64_t now_ns) {
-    const Known old = look_up(prepared.name, false);
-    Entry entry = prepared.entry;
+void Planner::put(const Version& version, std::uint64_t now_ns) {
+    const Known old = look_up(version.name, false);
+    Entry entry = version.entry;
     entry.sequence = catalogue_.sequence() + 1;
     entry.created_ns = old.exists ? old.fixed.created_ns : now_ns;
     entry.modified_ns = now_ns;
     if (old.exists) give_back(old.fixed);
     extents(entry, &CommitBuilder::alloc);
-    builder_.put(entry, prepared.name, prepared.type, prepared.value, !old.exists);
-    if (!single_) remember(prepared.name, {true, entry, prepared.type, prepared.value});
+    builder_.put(entry, version.name, version.type, version.value, !old.exists);
+    if (!single_)
+        remember(version.name, {true, entry, {version.type.begin(), version.type.end()},
+                                {version.value.begin(), version.value.end()}});
 }
 
 void Planner::erase(std::string_view name) {

@@ -7,9 +7,16 @@
 #include <vector>
 
 #include "catalogue/catalogue.hpp"
-#include "shelf/core.hpp"
 
 namespace pymm {
+
+/// What a name is to mean: an entry, all but sequence and times.
+struct Version {
+    std::string_view name;
+    format::Entry entry;
+    format::Bytes type;   // empty when it is in the extent header
+    format::Bytes value;  // inline
+};
 
 /// Later operations see earlier ones. Throws NotFoundError or ExistsError; the builder's contents are
 /// then to be thrown away. Wants the core's lock.
@@ -21,7 +28,7 @@ public:
         builder_.clear();
     }
 
-    void put(const Prepared& prepared, std::uint64_t now_ns);
+    void put(const Version& version, std::uint64_t now_ns);
     void erase(std::string_view name);
     void rename(std::string_view from, std::string_view to, bool replace);
 

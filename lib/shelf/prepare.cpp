@@ -58,11 +58,40 @@ std::vector<std::byte> ShelfCore::encode_header(const Prepared& p, const Type& t
     h.size = p.entry.size;
     h.id = p.entry.id;
     h.sequence = catalogue_->sequence();
-    h.created_ns = static_cast<std::uint64_t>(Clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+    h.created_ns = now_ns();
     h.mode = p.entry.mode;
     std::vector<std::byte> bytes;
     encode_extent_header(h, p.name, encoded_type, bytes);
     return bytes;
+}
+
+void ShelfCore::require_spare(std::string_view name) {
+    if (catalogue_->ensure_spare()) return;
+    drain_quarantine(true);
+    if (!catalogue_->ensure_spare())
+        throw NoSpaceError(fmt::format("shelf '{}': put '{}': full; erase blobs or use a larger shelf", parts_.name,
+                                       name));
+}
+
+// The shortest way: nothing but the commit. One lock, no allocation of ours.
+void ShelfCore::put_inline(std::string_view name, std::span<const std::byte> data, const Type& type) {
+    check_blob_name(name);
+    check_type(name, type, data.size());
+    std::byte encoded[kMaxEntryType];
+    Version version{name, {}, Bytes(encoded, encoded_type_size(type)), data};
+    encode_type(type, encoded);
+    version.entry.size = data.size();
+    version.entry.mode = 0600;
+    version.entry.share_count = 1;
+    version.entry.flags = kEntryInline;
+    const std::uint64_t now = now_ns();
+    std::unique_lock lock(mutex_);
+    start_writing();
+    require_spare(name);
+    version.entry.id = catalogue_->take_id();
+    Planner plan(*catalogue_, builder_, true);
+    plan.put(version, now);
+    commit_built(now);
 }
 
 // Everything but the bytes: checks, entry, and for small blobs one extent for header and data.
@@ -95,10 +124,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<co
         p->value.assign(data.begin(), data.end());
         std::unique_lock lock(mutex_);
         start_writing();
-        if (!catalogue_->ensure_spare()) drain_quarantine(true);
-        if (!catalogue_->ensure_spare())
-            throw NoSpaceError(fmt::format("shelf '{}': put '{}': full; erase blobs or use a larger shelf",
-                                           parts_.name, name));
+        require_spare(name);
         p->entry.id = catalogue_->take_id();
         return p;
     }
@@ -110,10 +136,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<co
     {
         std::unique_lock lock(mutex_);
         start_writing();
-        if (!catalogue_->ensure_spare()) drain_quarantine(true);
-        if (!catalogue_->ensure_spare())
-            throw NoSpaceError(fmt::format("shelf '{}': put '{}': full; erase blobs or use a larger shelf",
-                                           parts_.name, name));
+        require_spare(name);
         ++writable_uses_;
         p->counted = true;
         try {
@@ -137,8 +160,6 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<co
         header = encode_header(*p, type);
     }
     Media& media = *parts_.data;
-    media.reserve(p->data.offset, p->data.size);
-    media.reserve(p->header.offset, p->header.size);
     const auto copy = [&] {
         if (together) {
             header.insert(header.end(), data.begin(), data.end());
@@ -169,16 +190,13 @@ Staged ShelfCore::stage(const Type& type, std::uint64_t size) {
         std::unique_lock lock(mutex_);
         start_writing();
         if (!state->inlined) {
-            if (!catalogue_->ensure_spare()) drain_quarantine(true);
-            if (!catalogue_->ensure_spare())
-                throw NoSpaceError(fmt::format("shelf '{}': full; erase blobs or use a larger shelf", parts_.name));
+            require_spare("(staged)");
             state->extent = allocate(extent_for(size), alignment_for(size));
         }
         ++writable_uses_;
     }
     state->core = shared_from_this();
     if (state->inlined) state->value.resize(size);
-    else parts_.data->reserve(state->extent.offset, state->extent.size);
     return Staged(std::move(state));
 }
 
@@ -210,7 +228,6 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged stage
         header = encode_header(*p, s.type);
     }
     Media& media = *parts_.data;
-    media.reserve(p->header.offset, p->header.size);
     guarded([&] {
         if (s.exposed.load() && p->entry.size != 0) media.flush(p->entry.offset, p->entry.size);
         media.write(p->header.offset, header.data(), header.size());

@@ -115,7 +115,11 @@ std::span<std::byte> Staged::memory() {
     if (!state_) empty_staged();
     State& s = *state_;
     if (s.inlined) return s.value;
-    s.exposed = true;
+    if (!s.exposed.load()) {
+        s.core->require_writable();
+        s.core->parts_.data->reserve(s.extent.offset, s.extent.size);
+        s.exposed = true;
+    }
     return {s.core->parts_.data->data() + s.extent.offset, static_cast<std::size_t>(s.size)};
 }
 
@@ -184,15 +188,14 @@ void Batch::commit() {
         core.require_writable();
         if (!state_->ops.empty()) {
             core.start_writing();
-            const auto now =
-                static_cast<std::uint64_t>(Clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+            const std::uint64_t now = now_ns();
             Planner plan(*core.catalogue_, core.builder_, state_->ops.size() == 1);
             for (const State::Op& op : state_->ops) {
-                if (op.what == State::Op::put) plan.put(*op.prepared, now);
+                if (op.what == State::Op::put) plan.put(op.prepared->version(), now);
                 else if (op.what == State::Op::erase) plan.erase(op.name);
                 else plan.rename(op.name, op.to, true);
             }
-            if (!core.builder_.empty()) core.commit_built();
+            if (!core.builder_.empty()) core.commit_built(now);
             for (State::Op& op : state_->ops)
                 if (op.prepared) op.prepared->header = op.prepared->data = {};
         }

@@ -1,4 +1,4 @@
-#include "tests/sim/cut_point.hpp"
+#include "sim/cut_point.hpp"
 
 #include <algorithm>
 #include <cstdio>

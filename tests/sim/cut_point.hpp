@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/sim/machine.hpp"
+#include "sim/machine.hpp"
 
 namespace pymm::sim {
 

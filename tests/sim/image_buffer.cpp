@@ -1,4 +1,4 @@
-#include "tests/sim/image_buffer.hpp"
+#include "sim/image_buffer.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-#include "tests/sim/machine.hpp"
+#include "sim/machine.hpp"
 
 #include <sys/mman.h>
 
@@ -11,7 +11,7 @@
 
 #include <pymm/error.hpp>
 
-#include "tests/sim/cut_point.hpp"
+#include "sim/cut_point.hpp"
 
 namespace pymm::sim {
 

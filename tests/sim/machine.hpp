@@ -29,7 +29,7 @@
 #include <vector>
 
 #include "media/media.hpp"
-#include "tests/sim/image_buffer.hpp"
+#include "sim/image_buffer.hpp"
 
 namespace pymm::sim {
 

@@ -84,7 +84,7 @@ void add_cp(CLI::App& app, Context& context) {
     command
         ->add_option("-s,--size", options->size,
                      "Capacity of a shelf that is made; that of FROM if not given")
-        ->transform(CLI::AsSizeValue(false));
+        ->transform(size_value());
     command->add_flag("-n,--no-replace", options->keep, "Fail (exit code 4) if TO exists");
     on_run(command, context, options, copy);
 }

@@ -16,7 +16,7 @@ namespace {
 struct Options {
     std::string path;
     std::uint64_t size = pymm::CreateOptions{}.capacity;
-    std::string mode;
+    std::optional<std::string> mode;
     bool sparse = false, force = false, json = false;
 };
 
@@ -35,7 +35,7 @@ Exit create(const Options& options, const Context&) {
     wanted.capacity = options.size;
     wanted.sparse = options.sparse;
     wanted.force = options.force;
-    if (!options.mode.empty()) wanted.mode = parse_mode(options.mode);
+    if (options.mode) wanted.mode = parse_mode(*options.mode);
     pymm::Shelf shelf = pymm::Namespace::open(at.directory).create(at.shelf, wanted);
     const pymm::ShelfInfo info = shelf.stat();
     shelf.close();
@@ -57,11 +57,11 @@ void add_create(CLI::App& app, Context& context) {
     command
         ->add_option("-s,--size", options->size,
                      "Capacity: 512M, 1G, 1GiB ... (powers of 1024); 32M if not given")
-        ->transform(CLI::AsSizeValue(false));
+        ->transform(size_value());
     command->add_flag("--sparse", options->sparse,
                       "Take space blob by blob instead of promising all of it now");
     command->add_flag("-f,--force", options->force, "Discard an existing shelf of that name");
-    command->add_option("--mode", options->mode, "Permissions of the files, octal; 600 if not given");
+    add_text(command, "--mode", options->mode, "Permissions of the files, octal; 600 if not given");
     command->add_flag("--json", options->json, "Describe the new shelf in JSON");
     on_run(command, context, options, create);
 }

@@ -15,8 +15,8 @@ namespace {
 
 struct Options {
     std::string path, source = "-";
-    std::string format = "auto", dtype, shape, order = "C";
-    bool has_shape = false;
+    std::string format = "auto", order = "C";
+    std::optional<std::string> dtype, shape;
     bool string = false, bytes = false, keep = false, json = false;
 };
 
@@ -46,8 +46,8 @@ std::vector<std::int64_t> parse_shape(const std::string& text) {
 pymm::Type array_type(const Options& options, const Dtype& dtype, const std::string& where,
                       std::uint64_t size) {
     std::vector<std::int64_t> shape;
-    if (options.has_shape) {
-        shape = parse_shape(options.shape);
+    if (options.shape) {
+        shape = parse_shape(*options.shape);
     } else {
         if (dtype.itemsize == 0 || size % dtype.itemsize != 0)
             throw Failure(Exit::usage, where + ": its size is no multiple of " +
@@ -73,7 +73,7 @@ Dtype dtype_option(const std::string& text) {
 
 bool is_npy(const Options& options, Input& input) {
     if (options.format == "npy") return true;
-    if (options.format == "raw" || !options.dtype.empty() || options.string || options.bytes)
+    if (options.format == "raw" || options.dtype || options.string || options.bytes)
         return false;
     // A name that ends in .npy is a promise: a damaged file must not become raw bytes silently.
     return options.source.ends_with(".npy") || looks_like_npy(input);
@@ -86,8 +86,8 @@ void put_input(const Options& options, const Location& at, pymm::Shelf& shelf, I
         return put_sized(shelf, at.blob, type, type.nbytes(), input, progress);
     }
     std::function<pymm::Type(std::uint64_t)> type_for;
-    if (!options.dtype.empty()) {
-        type_for = [&, dtype = dtype_option(options.dtype)](std::uint64_t size) {
+    if (options.dtype) {
+        type_for = [&, dtype = dtype_option(*options.dtype)](std::uint64_t size) {
             return array_type(options, dtype, input.name(), size);
         };
     } else {
@@ -103,10 +103,8 @@ void put_input(const Options& options, const Location& at, pymm::Shelf& shelf, I
 }
 
 Exit put(const Options& options, const Context& context) {
-    if (options.dtype.empty() && options.has_shape)
-        throw Failure(Exit::usage, "--shape: needs --dtype");
-    if (options.has_shape) parse_shape(options.shape);
-    if (!options.dtype.empty()) dtype_option(options.dtype);
+    if (options.shape) parse_shape(*options.shape);
+    if (options.dtype) dtype_option(*options.dtype);
     const Location at = locate_blob(options.path);
     pymm::check_blob_name(at.blob);
     const bool literal = options.string && options.source != "-";
@@ -147,16 +145,9 @@ void add_put(CLI::App& app, Context& context) {
                        ->add_option("--format", options->format,
                                     "npy, raw, or auto: .npy by name or first bytes, else raw")
                        ->check(CLI::IsMember({"auto", "npy", "raw"}));
-    auto* dtype = command->add_option(
-        "--dtype", options->dtype, "The bytes are an array of this: float64, <i4, M8[us] ...");
-    command
-        ->add_option_function<std::string>(
-            "--shape",
-            [options](const std::string& text) {
-                options->shape = text;
-                options->has_shape = true;
-            },
-            "Its shape: 1000,1000; one dimension if not given")
+    auto* dtype = add_text(
+        command, "--dtype", options->dtype, "The bytes are an array of this: float64, <i4, M8[us] ...");
+    add_text(command, "--shape", options->shape, "Its shape: 1000,1000; one dimension if not given")
         ->needs(dtype);
     command->add_option("--order", options->order, "Its order: C (last index fastest) or F")
         ->check(CLI::IsMember({"C", "F"}))

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <optional>
+#include <string>
 
 #include <CLI/CLI.hpp>
 
@@ -27,6 +30,25 @@ void add_mv(CLI::App& app, Context& context);
 void add_cp(CLI::App& app, Context& context);
 void add_df(CLI::App& app, Context& context);
 void add_complete(CLI::App& app, Context& context);
+
+/// For sizes: 512M, 1G, 1GiB, in powers of 1024. CLI11 alone would take "M" for 1M, and so a script's
+/// empty variable for a size.
+inline CLI::Validator size_value() {
+    return CLI::Validator(
+        [](std::string& text) {
+            if (text.empty() || text[0] < '0' || text[0] > '9')
+                return "'" + text + "' is no size: give 512M, 1G ...";
+            return CLI::AsSizeValue(false)(text);
+        },
+        "SIZE");
+}
+
+/// An option that tells "not given" from "given as empty text", as CLI11's optionals do not.
+inline CLI::Option* add_text(CLI::App* command, const std::string& name,
+                             std::optional<std::string>& target, const std::string& description) {
+    return command->add_option_function<std::string>(
+        name, [&target](const std::string& text) { target = text; }, description);
+}
 
 /// Binds `function(options, context)` to `command`. Options live as long as the parser does.
 template <class Options, class Function>
