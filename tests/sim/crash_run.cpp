@@ -1,0 +1,364 @@
+#include "sim/crash_run.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+#include "catalogue/audit.hpp"
+#include "shelf/core.hpp"
+#include "sim/image_shelf.hpp"
+
+namespace pymm::sim {
+
+namespace {
+
+std::uint64_t mix(std::uint64_t z) {
+    z += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+/// PYMM_SIM_REPLAY=WORKLOAD/SEED:CUT:IMAGE checks this one image only.
+std::optional<ImageId> replay_of(const std::string& workload) {
+    const char* text = std::getenv("PYMM_SIM_REPLAY");
+    if (text == nullptr) return std::nullopt;
+    const std::string wanted = text;
+    const std::size_t slash = wanted.rfind('/');
+    if (slash == std::string::npos || wanted.substr(0, slash) != workload) return ImageId{0, 0, 0};
+    return ImageId::parse(wanted.substr(slash + 1));
+}
+
+format::Uuid test_uuid() {
+    format::Uuid uuid{};
+    for (std::size_t i = 0; i < uuid.size(); ++i) uuid[i] = static_cast<std::uint8_t>(0xa0 + i);
+    return uuid;
+}
+
+void fill(View& view, std::uint64_t offset, const std::vector<std::byte>& bytes) {
+    std::copy(bytes.begin(), bytes.end(),
+              view.writable_bytes().begin() + static_cast<std::ptrdiff_t>(offset));
+}
+
+}  // namespace
+
+std::vector<std::byte> make_bytes(std::uint64_t size, std::uint64_t seed) {
+    std::vector<std::byte> bytes(size);
+    for (std::uint64_t at = 0; at < size; at += 8) {
+        const std::uint64_t word = mix(seed * 0x10001 + at);
+        std::memcpy(&bytes[at], &word, std::min<std::uint64_t>(8, size - at));
+    }
+    return bytes;
+}
+
+Value make_value(std::uint64_t size, std::uint64_t seed) {
+    Value value;
+    value.bytes = make_bytes(size, seed);
+    if (size <= format::kMaxInline && seed % 2 == 0)
+        value.type = Type::value(Kind::bytes);
+    else if (size % 8 == 0 && seed % 3 == 0)
+        value.type = Type::array("<f8", 8, {static_cast<std::int64_t>(size / 8)});
+    return value;
+}
+
+CrashTotals& CrashTotals::operator+=(const CrashTotals& other) {
+    cuts += other.cuts;
+    images += other.images;
+    written_again += other.written_again;
+    recuts += other.recuts;
+    recut_images += other.recut_images;
+    return *this;
+}
+
+// ---- The run ------------------------------------------------------------------------------------
+
+CrashRun::CrashRun(CrashOptions options)
+    : options_(std::move(options)),
+      only_(replay_of(options_.workload)),
+      machine_(options_.machine),
+      map_(machine_, "map", format::kMapSize),
+      data_(machine_, "data", options_.capacity) {
+    // Until the .map has its name, a crash leaves no shelf at all: creation is not cut here.
+    format_image(map_, data_, test_uuid(), options_.log_size);
+    open();
+    machine_.on_cut = [this](CutPoint& cut) { on_cut(cut); };
+    machine_.cut();
+}
+
+CrashRun::~CrashRun() {
+    machine_.on_cut = nullptr;
+    shelf_ = {};
+}
+
+void CrashRun::open() {
+    shelf_ = open_shelf(std::make_unique<MediaRef>(map_), std::make_unique<MediaRef>(data_), locks_,
+                        Mode::read_write);
+}
+
+/// Runs one operation. While it does, either state may be found; when it has returned, only the new one.
+template <class F>
+void CrashRun::change(State next, F&& operation) {
+    next_ = std::move(next);
+    operation();
+    state_ = std::move(*next_);
+    next_.reset();
+    machine_.cut();
+}
+
+void CrashRun::put(const std::string& name, const Value& value) {
+    State next = state_;
+    next[name] = value;
+    change(std::move(next), [&] { shelf_.put(name, value.bytes, value.type); });
+}
+
+void CrashRun::put_staged(const std::string& name, std::uint64_t size, bool in_memory) {
+    const Value value = make_value(size, ++value_);
+    State next = state_;
+    next[name] = value;
+    change(std::move(next), [&] {
+        Staged staged = shelf_.stage(value.type, size);
+        const std::span<const std::byte> bytes(value.bytes);
+        if (in_memory) {
+            std::copy(bytes.begin(), bytes.end(), staged.memory().begin());
+        } else {
+            staged.zero();
+            staged.write(0, bytes.first(size / 3));
+            staged.write(size / 3, bytes.subspan(size / 3));
+        }
+        shelf_.put(name, std::move(staged));
+    });
+}
+
+void CrashRun::erase(const std::string& name) {
+    State next = state_;
+    next.erase(name);
+    change(std::move(next), [&] { shelf_.erase(name); });
+}
+
+void CrashRun::rename(const std::string& from, const std::string& to) {
+    State next = state_;
+    auto node = next.extract(from);
+    next.erase(to);
+    node.key() = to;
+    next.insert(std::move(node));
+    change(std::move(next), [&] { shelf_.rename(from, to, true); });
+}
+
+void CrashRun::batch(const std::vector<BatchOp>& ops) {
+    State next = state_;
+    std::vector<Value> values;
+    for (const BatchOp& op : ops) {
+        values.push_back(make_value(op.size, ++value_));
+        if (op.what == BatchOp::put) {
+            next[op.name] = values.back();
+        } else if (op.what == BatchOp::erase) {
+            next.erase(op.name);
+        } else if (op.name != op.to) {
+            auto node = next.extract(op.name);
+            next.erase(op.to);
+            node.key() = op.to;
+            next.insert(std::move(node));
+        }
+    }
+    change(std::move(next), [&] {
+        Batch batch = shelf_.batch();
+        for (std::size_t i = 0; i < ops.size(); ++i) {
+            const BatchOp& op = ops[i];
+            if (op.what == BatchOp::put)
+                batch.put(op.name, values[i].bytes, values[i].type);
+            else if (op.what == BatchOp::erase)
+                batch.erase(op.name);
+            else
+                batch.rename(op.name, op.to);
+        }
+        batch.commit();
+    });
+}
+
+void CrashRun::store(const std::string& name, std::uint64_t offset, std::uint64_t size, bool persist) {
+    const std::vector<std::byte> bytes = make_bytes(size, ++value_);
+    // Until it is persisted, both are possible, word by word; from before the store, for the store itself
+    // is no event.
+    Value& value = state_.at(name);
+    if (value.stored.empty()) value.stored = value.bytes;
+    std::copy(bytes.begin(), bytes.end(), value.stored.begin() + static_cast<std::ptrdiff_t>(offset));
+    View view = shelf_.get(name, Access::write);
+    fill(view, offset, bytes);
+    if (!persist) {
+        machine_.cut();
+        return;
+    }
+    view.persist(offset, size);
+    std::copy(bytes.begin(), bytes.end(), value.bytes.begin() + static_cast<std::ptrdiff_t>(offset));
+    if (value.stored == value.bytes) value.stored.clear();
+    machine_.cut();
+}
+
+void CrashRun::persist() {
+    shelf_.persist();
+    for (auto& [name, value] : state_)
+        if (!value.stored.empty()) value.bytes = std::exchange(value.stored, {});
+    machine_.cut();
+}
+
+void CrashRun::close() {
+    shelf_.close();
+    shelf_ = {};
+    for (auto& [name, value] : state_)
+        if (!value.stored.empty()) value.bytes = std::exchange(value.stored, {});
+    machine_.cut();
+}
+
+void CrashRun::reopen() {
+    close();
+    open();
+    machine_.cut();
+}
+
+std::string CrashRun::compare_now() {
+    if (std::string problem = compare(shelf_, state_); !problem.empty()) return problem;
+    return audit_shelf(shelf_, data_);
+}
+
+// ---- Images -------------------------------------------------------------------------------------
+
+void CrashRun::on_cut(CutPoint& cut) {
+    if (!failure_.empty() && options_.stop_at_first) return;
+    const auto visit = [&](Image& image) {
+        if (failure_.empty() || !options_.stop_at_first) check(cut, image);
+    };
+    if (only_) {
+        if (only_->cut == cut.number() && only_->seed == options_.machine.seed)
+            cut.image(options_.images, only_->image, visit);
+        return;
+    }
+    ++totals_.cuts;
+    cut.images(options_.images, visit);
+}
+
+void CrashRun::check(CutPoint& cut, Image& image) {
+    ++totals_.images;
+    ++checked_;
+    if (options_.tamper) options_.tamper(image);
+    const State* found = nullptr;
+    std::string problem = check_read(image.media, &found);
+    const auto due = [&](std::uint64_t every) { return only_ || (every != 0 && checked_ % every == 0); };
+    if (problem.empty() && due(options_.recut_every)) problem = cut_again(image.media, *found, image.id);
+    if (problem.empty() && due(options_.write_again_every)) problem = write_again(image.media, *found);
+    if (problem.empty() || !failure_.empty()) return;
+    failure_ = options_.workload + "/" + image.id.text() + " (" + cut.describe() + "): " + problem;
+}
+
+/// Opens the image and looks at everything in it. Tells which state it holds.
+std::string CrashRun::check_read(std::vector<std::span<std::byte>>& image, const State** found) {
+    try {
+        SimLocks locks;
+        const Shelf shelf = open_image(image, locks, options_.machine.granularity, Mode::read_only);
+        std::string problem = compare(shelf, state_);
+        *found = &state_;
+        if (!problem.empty() && next_) {
+            const std::string other = compare(shelf, *next_);
+            *found = &*next_;
+            problem = other.empty() ? "" : "neither the old state (" + problem + ") nor the new (" + other + ")";
+        }
+        if (!problem.empty()) return problem;
+        return audit_image(shelf, image);
+    } catch (const std::exception& error) {
+        return std::string("cannot be read: ") + error.what();
+    }
+}
+
+/// Goes on working with the image as if the power cut had been the end of a day.
+std::string CrashRun::write_again(std::vector<std::span<std::byte>>& image, const State& found) {
+    ++totals_.written_again;
+    try {
+        State model = found;
+        SimLocks locks;
+        {
+            Shelf shelf = open_image(image, locks, options_.machine.granularity, Mode::read_write);
+            const auto put = [&](const std::string& name, std::uint64_t size) {
+                const Value value = make_value(size, 1'000'000 + checked_ + size);
+                shelf.put(name, value.bytes, value.type);
+                model[name] = value;
+            };
+            try {
+                put("after/small", 40);
+                put("after/large", 5000);
+                if (!found.empty()) {
+                    put(found.begin()->first, 300);
+                    shelf.erase(found.rbegin()->first);
+                    model.erase(found.rbegin()->first);
+                }
+            } catch (const NoSpaceError&) {
+                // A full shelf is no fault of recovery; what was there must still be.
+            }
+            if (std::string problem = compare(shelf, model); !problem.empty())
+                return "written to after recovery: " + problem;
+            if (std::string problem = audit_image(shelf, image); !problem.empty())
+                return "written to after recovery: " + problem;
+            shelf.close();
+        }
+        const Shelf shelf = open_image(image, locks, options_.machine.granularity, Mode::read_only);
+        if (std::string problem = compare(shelf, model); !problem.empty())
+            return "reopened after recovery: " + problem;
+        return audit_image(shelf, image);
+    } catch (const std::exception& error) {
+        return std::string("cannot be written to: ") + error.what();
+    }
+}
+
+/// Recovery writes too: cuts the power in its first commits, to depth two.
+std::string CrashRun::cut_again(std::vector<std::span<std::byte>>& image, const State& found,
+                                const ImageId& id) {
+    ++totals_.recuts;
+    Options options = options_.machine;
+    options.seed = mix(id.seed ^ mix(id.cut ^ mix(id.image)));
+    options.skip_flush = options.skip_drain = options.fail_sync = 0;
+    SimMachine machine(options);
+    SimMedia map(machine, "map", image[0]);
+    SimMedia data(machine, "data", image[1]);
+    const Value value = make_value(100, 7);
+    State after = found;
+    after["again"] = value;
+    bool done = false;
+    std::string problem;
+    machine.on_cut = [&](CutPoint& cut) {
+        if (!problem.empty()) return;
+        cut.images(options_.recut_images, [&](Image& inner) {
+            if (!problem.empty()) return;
+            ++totals_.recut_images;
+            try {
+                SimLocks locks;
+                const Shelf shelf = open_image(inner.media, locks, options.granularity, Mode::read_only);
+                const std::string old = compare(shelf, found);
+                if (const std::string now = compare(shelf, after);
+                    !now.empty() && (done || !old.empty()))
+                    problem = "neither old (" + old + ") nor new (" + now + ")";
+                else
+                    problem = audit_image(shelf, inner.media);
+            } catch (const std::exception& error) {
+                problem = std::string("cannot be read: ") + error.what();
+            }
+            if (!problem.empty())
+                problem = "recovery cut at " + inner.id.text() + " (" + cut.describe() + "): " + problem;
+        });
+    };
+    try {
+        SimLocks locks;
+        Shelf shelf = open_shelf(std::make_unique<MediaRef>(map), std::make_unique<MediaRef>(data), locks,
+                                 Mode::read_write);
+        shelf.put("again", value.bytes, value.type);
+        done = true;
+        shelf.close();
+        shelf = {};
+        machine.cut();
+    } catch (const NoSpaceError&) {
+    } catch (const std::exception& error) {
+        if (problem.empty()) problem = std::string("recovery failed: ") + error.what();
+    }
+    machine.on_cut = nullptr;
+    return problem;
+}
+
+}  // namespace pymm::sim

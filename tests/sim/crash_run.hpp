@@ -1,0 +1,127 @@
+// CrashRun: a shelf on simulated media, beside a model of what it must hold. Every operation goes to
+// both; at every cut point the crash images are opened as a user would after the power came back, and
+// compared with the model as it was before the operation in flight, or as it is after it.
+//
+// Each image: opened read-only, compared whole, audited (overlaps, leaks, counters). A part of them also
+// opened for writing, written to, closed and compared again; and a part of those with the power cut
+// once more in the middle of that.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <pymm/shelf.hpp>
+
+#include "sim/cut_point.hpp"
+#include "sim/machine.hpp"
+#include "sim/sim_lease.hpp"
+
+namespace pymm::sim {
+
+struct Value {
+    Type type;
+    std::vector<std::byte> bytes;
+    /// Stored in place but not persisted: each 8-byte word may be found as here instead.
+    std::vector<std::byte> stored;
+    bool operator==(const Value&) const = default;
+};
+using State = std::map<std::string, Value>;
+
+/// Bytes that tell which value, and which part of it, they belong to.
+std::vector<std::byte> make_bytes(std::uint64_t size, std::uint64_t seed);
+/// Small ones become `bytes` values (kept inline), larger ones byte arrays, those that are multiples of
+/// 8 sometimes arrays of floats.
+Value make_value(std::uint64_t size, std::uint64_t seed);
+
+struct CrashOptions {
+    std::string workload;
+    Options machine;
+    std::uint64_t capacity = 1 << 20;
+    std::uint64_t log_size = 4096;       // tiny, so that logs wrap
+    std::uint64_t images = 24;           // most per cut point
+    std::uint64_t write_again_every = 5; // 0: never
+    std::uint64_t recut_every = 97;      // 0: never
+    std::uint64_t recut_images = 6;
+    bool stop_at_first = true;           // no more images after one was wrong
+    /// Called with each image before it is opened: a negative control's way to leave a check out.
+    std::function<void(Image&)> tamper;
+};
+
+struct CrashTotals {
+    std::uint64_t cuts = 0;
+    std::uint64_t images = 0;
+    std::uint64_t written_again = 0;
+    std::uint64_t recuts = 0;      // recoveries that were cut
+    std::uint64_t recut_images = 0;
+    CrashTotals& operator+=(const CrashTotals& other);
+};
+
+class CrashRun {
+public:
+    explicit CrashRun(CrashOptions options);
+    ~CrashRun();
+    CrashRun(const CrashRun&) = delete;
+    CrashRun& operator=(const CrashRun&) = delete;
+
+    // ---- Operations, on the shelf and on the model ----
+    void put(const std::string& name, const Value& value);
+    void put(const std::string& name, std::uint64_t size) { put(name, make_value(size, ++value_)); }
+    /// By way of stage(): `in_memory` fills it through memory(), else by two writes.
+    void put_staged(const std::string& name, std::uint64_t size, bool in_memory);
+    void erase(const std::string& name);
+    void rename(const std::string& from, const std::string& to);
+    struct BatchOp {
+        enum { put, erase, rename } what;
+        std::string name;
+        std::string to;
+        std::uint64_t size = 0;
+    };
+    void batch(const std::vector<BatchOp>& ops);
+    /// Stores through a writable view; durable when `persist`, else whenever.
+    void store(const std::string& name, std::uint64_t offset, std::uint64_t size, bool persist);
+    void persist();
+    void reopen();
+    void close();
+
+    const State& state() const noexcept { return state_; }
+    Shelf& shelf() { return shelf_; }
+    SimMachine& machine() noexcept { return machine_; }
+    const CrashTotals& totals() const noexcept { return totals_; }
+    /// Empty, or what the first wrong image showed, with its id.
+    const std::string& failure() const noexcept { return failure_; }
+    /// The open shelf against the model, and the audit; empty when right.
+    std::string compare_now();
+
+private:
+    struct Found;  // what an image held
+
+    void open();
+    template <class F>
+    void change(State next, F&& operation);
+    void on_cut(CutPoint& cut);
+    void check(CutPoint& cut, Image& image);
+    std::string check_read(std::vector<std::span<std::byte>>& image, const State** found);
+    std::string write_again(std::vector<std::span<std::byte>>& image, const State& found);
+    std::string cut_again(std::vector<std::span<std::byte>>& image, const State& found,
+                          const ImageId& id);
+
+    CrashOptions options_;
+    std::optional<ImageId> only_;  // replay
+    SimMachine machine_;
+    SimMedia map_;
+    SimMedia data_;
+    SimLocks locks_;
+    Shelf shelf_;
+    State state_;                 // acknowledged
+    std::optional<State> next_;   // when the operation in flight has returned
+    std::uint64_t value_ = 0;
+    std::uint64_t checked_ = 0;
+    CrashTotals totals_;
+    std::string failure_;
+};
+
+}  // namespace pymm::sim

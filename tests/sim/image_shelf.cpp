@@ -1,0 +1,79 @@
+#include "sim/image_shelf.hpp"
+
+#include <cstring>
+
+#include "catalogue/audit.hpp"
+#include "shelf/core.hpp"
+#include "sim/ram_media.hpp"
+
+namespace pymm::sim {
+
+namespace {
+
+/// Word by word either the durable bytes or the stored ones.
+bool possible(std::span<const std::byte> found, const Value& value) {
+    if (found.size() != value.bytes.size()) return false;
+    if (std::memcmp(found.data(), value.bytes.data(), found.size()) == 0) return true;
+    if (value.stored.empty()) return false;
+    for (std::size_t at = 0; at < found.size(); at += 8) {
+        const std::size_t n = std::min<std::size_t>(8, found.size() - at);
+        if (std::memcmp(&found[at], &value.bytes[at], n) != 0 &&
+            std::memcmp(&found[at], &value.stored[at], n) != 0)
+            return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+void format_image(Media& map, Media& data, const format::Uuid& uuid, std::uint64_t log_size) {
+    FormatOptions options;
+    options.uuid = uuid;
+    options.created_ns = 1;
+    options.log_size = log_size;
+    Catalogue::format(map, data, options);
+}
+
+Shelf open_shelf(std::unique_ptr<Media> map, std::unique_ptr<Media> data, SimLocks& locks, Mode mode) {
+    ShelfParts parts{"sim", "shelf", std::move(map), std::move(data), std::make_unique<SimLease>(locks)};
+    return ShelfCore::handle(ShelfCore::open(std::move(parts), mode));
+}
+
+Shelf open_image(std::vector<std::span<std::byte>>& image, SimLocks& locks, Granularity granularity,
+                 Mode mode) {
+    const bool may_write = mode == Mode::read_write;
+    return open_shelf(std::make_unique<RamMedia>("map", image[0], granularity, may_write),
+                      std::make_unique<RamMedia>("data", image[1], granularity, may_write), locks, mode);
+}
+
+std::string compare(const Shelf& shelf, const State& model) {
+    const std::vector<BlobInfo> found = shelf.list();
+    auto want = model.begin();
+    for (const BlobInfo& info : found) {
+        if (want == model.end() || info.name < want->first) return "unexpected blob '" + info.name + "'";
+        if (info.name > want->first) return "blob '" + want->first + "' is missing";
+        if (info.type != want->second.type) return "blob '" + info.name + "' has another type";
+        const View view = shelf.get(info.name);
+        if (!possible(view.bytes(), want->second)) return "blob '" + info.name + "' has other bytes";
+        ++want;
+    }
+    if (want != model.end()) return "blob '" + want->first + "' is missing";
+    if (shelf.size() != model.size()) return "the shelf counts " + std::to_string(shelf.size()) + " blobs";
+    return {};
+}
+
+std::string audit_image(const Shelf& shelf, const std::vector<std::span<std::byte>>& image) {
+    return audit_shelf(shelf, RamMedia("data", image[1], Granularity::cache_line, false));
+}
+
+std::string audit_shelf(const Shelf& shelf, const Media& data) {
+    // The handle's identity is its core; checks look at it under its lock.
+    auto* core = static_cast<ShelfCore*>(const_cast<void*>(shelf.identity()));
+    AuditReport report;
+    core->inspect([&](Catalogue& catalogue) { report = audit(catalogue, data); });
+    std::string text;
+    for (const std::string& problem : report.problems) text += (text.empty() ? "audit: " : "; ") + problem;
+    return text;
+}
+
+}  // namespace pymm::sim

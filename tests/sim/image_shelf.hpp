@@ -1,0 +1,52 @@
+// Shelves over simulated media and over crash images, and comparing them with a model.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <pymm/shelf.hpp>
+
+#include "format/layout.hpp"
+#include "media/media.hpp"
+#include "sim/crash_run.hpp"
+#include "sim/sim_lease.hpp"
+
+namespace pymm::sim {
+
+/// A Media that forwards to one that outlives it: a shelf owns its media, but the simulated ones stay for
+/// the next session.
+class MediaRef final : public Media {
+public:
+    explicit MediaRef(Media& target)
+        : Media(target.name(), target.granularity(), target.writable()), target_(target) {
+        data_ = target.data();
+        size_ = target.size();
+    }
+    void reserve(std::uint64_t offset, std::uint64_t size) override { target_.reserve(offset, size); }
+    void prepare_for_writing() override { target_.prepare_for_writing(); }
+    void write(std::uint64_t offset, const void* source, std::size_t size) override {
+        target_.write(offset, source, size);
+    }
+    void fill_zero(std::uint64_t offset, std::uint64_t size) override { target_.fill_zero(offset, size); }
+    void flush(std::uint64_t offset, std::uint64_t size) override { target_.flush(offset, size); }
+    void drain() override { target_.drain(); }
+
+private:
+    Media& target_;
+};
+
+void format_image(Media& map, Media& data, const format::Uuid& uuid, std::uint64_t log_size);
+
+Shelf open_shelf(std::unique_ptr<Media> map, std::unique_ptr<Media> data, SimLocks& locks, Mode mode);
+Shelf open_image(std::vector<std::span<std::byte>>& image, SimLocks& locks, Granularity granularity,
+                 Mode mode);
+
+/// Empty when the shelf holds exactly what the model says.
+std::string compare(const Shelf& shelf, const State& model);
+/// Empty when the audit finds nothing. `data` is what the shelf's data area is on.
+std::string audit_shelf(const Shelf& shelf, const Media& data);
+std::string audit_image(const Shelf& shelf, const std::vector<std::span<std::byte>>& image);
+
+}  // namespace pymm::sim
