@@ -9,6 +9,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "catalogue/entry_merge.hpp"
 #include "catalogue/filter.hpp"
 #include "catalogue/random.hpp"
 #include "format/crc32c.hpp"
@@ -291,37 +292,17 @@ bool Catalogue::find(std::string_view name, EntryView& out) const {
 
 void Catalogue::for_each(std::string_view prefix,
                          const std::function<bool(const EntryView&)>& visit) const {
-    const auto tail = tail_.sorted();
-    auto at = std::lower_bound(tail.begin(), tail.end(), prefix,
-                               [](const auto& item, std::string_view p) { return item.first < p; });
-    std::vector<Run::Cursor> cursors;
-    for (const auto& run : runs_) cursors.emplace_back(*run, prefix);
-    for (;;) {
-        // The smallest name; among equals the newest: the tail, then the youngest run.
-        const std::string_view* best = at != tail.end() ? &at->first : nullptr;
-        Run::Cursor* from = nullptr;
-        for (auto it = cursors.rbegin(); it != cursors.rend(); ++it)
-            if (it->valid() && (best == nullptr || it->entry().name < *best)) {
-                best = &it->entry().name;
-                from = &*it;
-            }
-        if (best == nullptr || !best->starts_with(prefix)) return;
-        const std::string_view name = *best;
+    EntryMerge merge(tail_.sorted(), runs_, 0, prefix);
+    std::string_view name;
+    Bytes encoded;
+    while (merge.next(name, encoded)) {
+        if (!name.starts_with(prefix)) return;
         EntryView entry;
-        if (from != nullptr) {
-            entry = from->entry();
-            runs_.front()->check(entry);
-        } else {
-            std::size_t used = 0;
-            (void)decode_entry(at->second, entry, used);
-        }
+        std::size_t used = 0;
+        const char* problem = decode_entry(encoded, entry, used);
+        if (problem == nullptr) problem = entry_problem(entry, root_.capacity);
+        if (problem != nullptr) damaged(fmt::format("catalogue: '{}': {}", name, problem));
         if (!entry.tombstone() && !visit(entry)) return;
-        if (at != tail.end() && at->first == name) ++at;
-        for (Run::Cursor& c : cursors)
-            if (c.valid() && c.entry().name == name) {
-                // `name` may point into this very cursor's entry, which stays mapped: runs are immutable.
-                c.next();
-            }
     }
 }
 

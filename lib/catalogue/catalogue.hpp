@@ -107,9 +107,12 @@ private:
     void apply(format::Bytes commit, std::vector<format::Extent>* freed);
     void write_root(format::Superblock& next);
     format::Extent allocate_metadata(std::uint64_t size, std::uint64_t align);
+    std::pair<std::size_t, std::uint32_t> choose_inputs() const;
+    RunWriter::Bound run_bound(std::size_t inputs) const;
     std::optional<format::RunRef> write_run(std::size_t inputs, std::uint32_t level, format::Extent extent);
     std::unique_ptr<EventCursor> committed_events(std::uint64_t begin) const;
     std::uint64_t spare_size() const;
+    void drop_spare();
     std::vector<format::Extent> root_extents(const format::Superblock& sb) const;
     [[noreturn]] void damaged(const std::string& what) const;
 
@@ -129,6 +132,7 @@ private:
     std::uint64_t next_id_ = 1;
     bool in_session_ = false;
     std::optional<format::Extent> spare_;
+    std::uint64_t spare_size_ = 0;  // as of the last root
     std::vector<Retired> retired_;
 };
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "catalogue/catalogue.hpp"
+#include "catalogue/entry_merge.hpp"
 #include "catalogue/random.hpp"
 #include "format/crc32c.hpp"
 
@@ -16,7 +17,7 @@ using namespace format;
 namespace {
 
 constexpr std::uint64_t kGarbage = 256;  // superseded names that are not worth a merge
-constexpr std::size_t kFanout = 4;  // runs of one level that become one of the next
+constexpr std::size_t kFanout = 8;          // runs of one level that become one of the next
 
 }  // namespace
 
@@ -50,12 +51,7 @@ std::vector<Extent> Catalogue::commit(CommitBuilder& builder, std::uint64_t now_
 // ---- Checkpoint -----------------------------------------------------------------------------------
 
 Extent Catalogue::allocate_metadata(std::uint64_t size, std::uint64_t align) {
-    auto found = space_->allocate(size, align);
-    if (!found && spare_) {
-        space_->release(spare_->offset, spare_->size);
-        spare_.reset();
-        found = space_->allocate(size, align);
-    }
+    const auto found = space_->allocate(size, align);
     if (!found)
         throw NoSpaceError(fmt::format("{}: no {} contiguous bytes are free for the shelf's catalogue; erase "
                                        "blobs or use a larger shelf",
@@ -69,20 +65,60 @@ Extent Catalogue::allocate_metadata(std::uint64_t size, std::uint64_t align) {
     return {*found, size};
 }
 
+void Catalogue::drop_spare() {
+    if (!spare_) return;
+    space_->release(spare_->offset, spare_->size);
+    spare_.reset();
+}
+
+// Enough to fold a full tail and all runs into one, with a new log and zone table: a shelf that is full in
+// every other respect can still be emptied.
 std::uint64_t Catalogue::spare_size() const {
     const std::uint64_t log = root_.base_log_size;
-    const std::uint64_t run =
-        kPage * RunWriter::pages_bound(log, log / sizeof(Entry) + 1, log / sizeof(Extent) + 1);
-    return round_up(log + run + space_->zone_count() * sizeof(Zone) + 4 * kPage, kPage);
+    RunWriter::Bound bound = run_bound(runs_.size());
+    bound.names += log / sizeof(Entry) + 1;
+    bound.bytes += log;
+    bound.max_entry = std::max<std::uint64_t>(bound.max_entry, sizeof(Entry) + kMaxName);
+    bound.max_name = std::max<std::uint64_t>(bound.max_name, 64);
+    bound.events += log / sizeof(Extent);
+    return round_up(log + RunWriter::pages_bound(bound) * kPage + space_->zone_count() * sizeof(Zone), kPage);
 }
 
 bool Catalogue::ensure_spare() {
-    if (spare_) return true;
-    const std::uint64_t size = spare_size();
-    const auto found = space_->allocate(size, kPage);
-    if (!found) return false;
-    spare_ = Extent{*found, size};
-    return true;
+    const std::uint64_t size = spare_size_;
+    if (spare_ && spare_->size >= size) return true;
+    const std::optional<Extent> old = spare_;
+    drop_spare();
+    if (const auto found = space_->allocate(size, kPage)) {
+        spare_ = Extent{*found, size};
+        return true;
+    }
+    // What was kept stays kept: nothing else was allocated meanwhile, so it is still there.
+    if (old)
+        if (const auto found = space_->allocate(old->size, kPage)) spare_ = Extent{*found, old->size};
+    return false;
+}
+
+// What the tail and the newest `inputs` runs can come to, at the most.
+RunWriter::Bound Catalogue::run_bound(std::size_t inputs) const {
+    RunWriter::Bound bound{tail_.names(), tail_.entry_bytes(), tail_.max_entry(), tail_.max_name(),
+                           tail_.events().size()};
+    for (std::size_t i = runs_.size() - inputs; i < runs_.size(); ++i) {
+        const RunHeader& h = runs_[i]->header();
+        bound.names += h.entries;
+        bound.bytes += std::uint64_t{h.leaf_count} * kPage;
+        bound.max_entry = std::max<std::uint64_t>(bound.max_entry, h.max_entry);
+        bound.max_name = std::max<std::uint64_t>(bound.max_name, h.max_name);
+        bound.events += h.events;
+    }
+    // Sweeping event lists may cut each event of one by each of the others.
+    bound.events = 2 * bound.events + 2;
+    if (inputs == runs_.size()) {
+        // Nothing stays below: only what lives is written.
+        bound.names = std::min(bound.names, blobs_);
+        bound.bytes = std::min(bound.bytes, bound.names * bound.max_entry);
+    }
+    return bound;
 }
 
 // Writes the tail and the newest `inputs` runs to one new run in `extent`. Nothing when all of it
@@ -90,35 +126,18 @@ bool Catalogue::ensure_spare() {
 std::optional<RunRef> Catalogue::write_run(std::size_t inputs, std::uint32_t level, Extent extent) {
     const std::size_t first = runs_.size() - inputs;
     const bool oldest = first == 0;  // nothing below: tombstones and freed space need no mention
-    const auto tail = tail_.sorted();
-    std::uint64_t names = tail.size();
-    for (std::size_t i = first; i < runs_.size(); ++i) names += runs_[i]->header().entries;
-
-    RunWriter writer(data_, extent.offset, extent.size / kPage, root_.uuid, root_.next_run_id, names);
-    std::vector<Run::Cursor> cursors;
-    for (std::size_t i = first; i < runs_.size(); ++i) cursors.emplace_back(*runs_[i], "");
-    auto at = tail.begin();
-    std::uint64_t written = 0;
-    for (;;) {
-        const std::string_view* best = at != tail.end() ? &at->first : nullptr;
-        Run::Cursor* from = nullptr;
-        for (auto it = cursors.rbegin(); it != cursors.rend(); ++it)
-            if (it->valid() && (best == nullptr || it->entry().name < *best)) {
-                best = &it->entry().name;
-                from = &*it;
-            }
-        if (best == nullptr) break;
-        const std::string_view name = *best;
-        const Bytes bytes = from != nullptr ? from->encoded() : at->second;
+    RunWriter writer(data_, extent.offset, extent.size / kPage, root_.uuid, root_.next_run_id,
+                     run_bound(inputs).names);
+    bool any = false;
+    EntryMerge merge(tail_.sorted(), runs_, first, "");
+    std::string_view name;
+    Bytes encoded;
+    while (merge.next(name, encoded)) {
         std::uint32_t flags;
-        std::memcpy(&flags, bytes.data() + offsetof(Entry, flags), sizeof flags);
-        if (!oldest || (flags & kEntryTombstone) == 0) {
-            writer.add(name, bytes);
-            ++written;
-        }
-        if (at != tail.end() && at->first == name) ++at;
-        for (Run::Cursor& c : cursors)
-            if (c.valid() && c.entry().name == name) c.next();
+        std::memcpy(&flags, encoded.data() + offsetof(Entry, flags), sizeof flags);
+        if (oldest && (flags & kEntryTombstone) != 0) continue;
+        writer.add(name, encoded);
+        any = true;
     }
 
     std::vector<std::unique_ptr<EventCursor>> sources;
@@ -128,15 +147,16 @@ std::optional<RunRef> Catalogue::write_run(std::size_t inputs, std::uint32_t lev
     Event event;
     while (events.next(event)) {
         writer.add_event(event);
-        ++written;
+        any = true;
     }
-    if (written == 0) return std::nullopt;
+    if (!any) return std::nullopt;
     return writer.finish(level, sequence_);
 }
 
-void Catalogue::checkpoint(std::uint64_t min_log, bool clean) {
-    // A base-4 counter: the tail becomes a run of level 0; where a level would get its fourth run, all
-    // four become one of the next level, in the same pass.
+// How many of the newest runs the next run swallows, and its level. A base-8 counter: the tail becomes a
+// run of level 0; where a level would get its eighth run, all eight become one of the next level, in the
+// same pass.
+std::pair<std::size_t, std::uint32_t> Catalogue::choose_inputs() const {
     std::size_t inputs = 0;
     std::uint32_t level = 0;
     for (;;) {
@@ -149,13 +169,20 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean) {
         ++level;
     }
     // Where most of what the runs hold is superseded or erased, all become one: the work is paid for by
-    // the commits that made the garbage.
-    std::uint64_t mentioned = tail_.names();
-    for (const auto& r : runs_) mentioned += r->header().entries;
-    if (mentioned > 4 * blobs_ + kGarbage && inputs < runs_.size()) {
-        inputs = runs_.size();
-        level = std::max(level, runs_.front()->ref().level);
+    // the commits that made the garbage. Sooner where the catalogue is large beside what is free.
+    std::uint64_t mentioned = tail_.names(), bytes = 0;
+    for (const auto& r : runs_) {
+        mentioned += r->ref().entries;
+        bytes += r->ref().size;
     }
+    const bool tight = 3 * bytes > space_->free();
+    if (inputs < runs_.size() && mentioned > (tight ? blobs_ + blobs_ / 2 : 4 * blobs_) + kGarbage)
+        return {runs_.size(), std::max(level, runs_.front()->ref().level)};
+    return {inputs, level};
+}
+
+void Catalogue::checkpoint(std::uint64_t min_log, bool clean) {
+    auto [inputs, level] = choose_inputs();
     const bool has_tail = tail_.names() != 0 || tail_.events().size() != 0;
     if (!has_tail) inputs = 0, level = 0;
 
@@ -164,33 +191,33 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean) {
     Superblock next = root_;
     try {
         if (has_tail) {
-            std::uint64_t bytes = tail_.entry_bytes(), names = tail_.names(), count = tail_.events().size();
-            const auto bound = [&](std::size_t n) {
-                std::uint64_t b = bytes, k = names, e = count;
-                for (std::size_t i = runs_.size() - n; i < runs_.size(); ++i) {
-                    b += std::uint64_t{runs_[i]->header().leaf_count} * kPage;
-                    k += runs_[i]->header().entries;
-                    e += runs_[i]->header().events;
-                }
-                // Sweeping two event lists may cut each event of one by each of the other.
-                return RunWriter::pages_bound(b, k, 2 * e + 2) * kPage;
+            // What was chosen; else no merge, which can wait while the root has slots; else the spare, which
+            // is always enough for a full merge, and that frees all that the runs waste.
+            struct Try {
+                std::size_t inputs;
+                std::uint32_t level;
+                bool use_spare;
             };
-            Extent extent;
-            try {
-                extent = allocate_metadata(bound(inputs), kPage);
-            } catch (const NoSpaceError&) {
-                // Merging can wait while there are slots in the root.
-                if (inputs == 0 || runs_.size() >= kMaxRuns) throw;
-                inputs = 0;
-                level = 0;
-                extent = allocate_metadata(bound(0), kPage);
+            const std::uint32_t top = runs_.empty() ? 0 : runs_.front()->ref().level;
+            std::optional<Extent> found;
+            for (const Try& t : {Try{inputs, level, false}, Try{0, 0, false},
+                                 Try{runs_.size(), std::max(level, top), true}}) {
+                if (runs_.size() - t.inputs + 1 > kMaxRuns) continue;
+                if (t.use_spare) drop_spare();
+                const std::uint64_t size = RunWriter::pages_bound(run_bound(t.inputs)) * kPage;
+                if (const auto at = space_->allocate(size, kPage)) {
+                    found = Extent{*at, size};
+                    inputs = t.inputs;
+                    level = t.level;
+                    break;
+                }
             }
-            if (runs_.size() - inputs + 1 > kMaxRuns) {
-                space_->release(extent.offset, extent.size);
-                throw NoSpaceError(fmt::format("{}: no space to merge the catalogue; erase blobs or use a "
-                                               "larger shelf", data_.name()));
-            }
+            if (!found)
+                throw NoSpaceError(fmt::format("{}: no space to write the catalogue; erase blobs or use a larger "
+                                               "shelf", data_.name()));
+            const Extent extent = *found;
             fresh.push_back(extent);
+            data_.reserve(extent.offset, extent.size);
             run = write_run(inputs, level, extent);
             const std::uint64_t kept = run ? run->size : 0;
             if (kept < extent.size) space_->release(extent.offset + kept, extent.size - kept);
@@ -198,10 +225,19 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean) {
             else fresh.pop_back();
         }
         const std::uint64_t log_size = std::max(min_log, root_.base_log_size);
-        const Extent log = allocate_metadata(log_size, kPage);
+        const auto take = [&](std::uint64_t size, std::uint64_t align) {
+            try {
+                return allocate_metadata(size, align);
+            } catch (const NoSpaceError&) {
+                if (!spare_) throw;
+                drop_spare();
+                return allocate_metadata(size, align);
+            }
+        };
+        const Extent log = take(log_size, kPage);
         fresh.push_back(log);
         next.zone_size = round_up(space_->zone_count() * sizeof(Zone), kLine);
-        const Extent zones = allocate_metadata(next.zone_size, kLine);
+        const Extent zones = take(next.zone_size, kLine);
         fresh.push_back(zones);
         next.log_offset = log.offset;
         next.log_size = log.size;
@@ -253,6 +289,7 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean) {
     log_used_ = 0;
     for (const Extent& e : retired) retired_.push_back({old_generation, e});
     release_retired(writer_lease_);
+    spare_size_ = spare_size();
     ensure_spare();
 }
 
@@ -308,6 +345,7 @@ void Catalogue::begin_session() {
         write_root(next);
     }
     in_session_ = true;
+    spare_size_ = spare_size();
     ensure_spare();
 }
 

@@ -29,6 +29,8 @@ const char* Memtable::apply(Bytes commit, std::uint64_t capacity, bool trusted,
                     it->second = record.encoded;
                 }
                 entry_bytes_ += record.encoded.size();
+                max_entry_ = std::max(max_entry_, record.encoded.size());
+                max_name_ = std::max(max_name_, record.entry.name.size());
                 break;
             }
             case RecordType::alloc: events_.set(record.extent.offset, record.extent.size, true); break;
@@ -41,7 +43,7 @@ const char* Memtable::apply(Bytes commit, std::uint64_t capacity, bool trusted,
 void Memtable::clear() {
     names_.clear();
     events_.clear();
-    entry_bytes_ = 0;
+    entry_bytes_ = max_entry_ = max_name_ = 0;
     // Keeps one block: the next tail needs it again.
     if (blocks_.size() > 1) blocks_.erase(blocks_.begin() + 1, blocks_.end());
     if (!blocks_.empty()) {

@@ -29,8 +29,10 @@ public:
         return it == names_.end() ? format::Bytes{} : it->second;
     }
     std::size_t names() const noexcept { return names_.size(); }
-    /// Bytes of the entries that the table holds now.
+    /// Bytes of the entries that the table holds now; of the longest entry and name it ever held.
     std::size_t entry_bytes() const noexcept { return entry_bytes_; }
+    std::size_t max_entry() const noexcept { return max_entry_; }
+    std::size_t max_name() const noexcept { return max_name_; }
     /// Entries sorted by name.
     std::vector<std::pair<std::string_view, format::Bytes>> sorted() const;
     const EventMap& events() const noexcept { return events_; }
@@ -38,6 +40,8 @@ public:
 private:
     std::unordered_map<std::string_view, format::Bytes> names_;
     std::size_t entry_bytes_ = 0;
+    std::size_t max_entry_ = 0;
+    std::size_t max_name_ = 0;
     EventMap events_;
     // Commits are copied here, so that entries stay where they are. Blocks, not one vector.
     std::vector<std::unique_ptr<std::byte[]>> blocks_;

@@ -99,14 +99,20 @@ std::string_view Run::leaf_name(const std::byte* page, std::uint32_t number, std
     return {reinterpret_cast<const char*>(bytes.data() + sizeof(Entry)), size};
 }
 
-void Run::leaf_entry(std::uint32_t number, std::uint32_t slot, EntryView& out, Bytes& encoded) const {
+Bytes Run::leaf_entry(std::uint32_t number, std::uint32_t slot, std::string_view& name) const {
     const std::byte* at = page(number, PageType::leaf);
     const std::uint32_t n = count(at, number);
     if (slot >= n) damaged(number, "slot out of range");
     const Bytes bytes = item(at, number, n, slot);
-    std::size_t used = 0;
-    if (const char* problem = decode_entry(bytes, out, used)) damaged(number, problem);
-    encoded = bytes.first(used);
+    if (bytes.size() < sizeof(Entry)) damaged(number, "entry cut short");
+    // Only the sizes: a merge looks at millions of entries and wants no more than their extent and name.
+    const auto name_size = load<std::uint16_t>(bytes.data() + offsetof(Entry, name_size));
+    const auto type_size = load<std::uint16_t>(bytes.data() + offsetof(Entry, type_size));
+    const auto value_size = load<std::uint32_t>(bytes.data() + offsetof(Entry, inline_size));
+    const std::size_t size = encoded_entry_size(name_size, type_size, value_size);
+    if (size > bytes.size() || value_size > kMaxInline) damaged(number, "entry reaches past its page");
+    name = {reinterpret_cast<const char*>(bytes.data() + sizeof(Entry)), name_size};
+    return bytes.first(size);
 }
 
 void Run::check(const EntryView& entry) const {
@@ -158,8 +164,10 @@ bool Run::find(std::string_view name, std::uint64_t hash, EntryView& out) const 
         const std::uint32_t middle = (low + high) / 2;
         const std::string_view found = leaf_name(at, number, n, middle);
         if (found == name) {
-            Bytes encoded;
-            leaf_entry(number, middle, out, encoded);
+            std::string_view again;
+            std::size_t used = 0;
+            if (const char* problem = decode_entry(leaf_entry(number, middle, again), out, used))
+                damaged(number, problem);
             check(out);
             return true;
         }
@@ -191,7 +199,7 @@ void Run::Cursor::load() {
         const std::uint32_t number = run_->header().leaf_start + leaf_;
         const std::byte* at = run_->page(number, PageType::leaf);
         if (slot_ < run_->count(at, number)) {
-            run_->leaf_entry(number, slot_, entry_, encoded_);
+            encoded_ = run_->leaf_entry(number, slot_, name_);
             valid_ = true;
             return;
         }

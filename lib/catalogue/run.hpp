@@ -43,7 +43,7 @@ public:
     public:
         Cursor(const Run& run, std::string_view from);
         bool valid() const noexcept { return valid_; }
-        const format::EntryView& entry() const noexcept { return entry_; }
+        std::string_view name() const noexcept { return name_; }
         format::Bytes encoded() const noexcept { return encoded_; }
         void next();
 
@@ -53,7 +53,7 @@ public:
         std::uint32_t leaf_ = 0;  // of leaf_count
         std::uint32_t slot_ = 0;
         bool valid_ = false;
-        format::EntryView entry_;
+        std::string_view name_;
         format::Bytes encoded_;
     };
 
@@ -69,8 +69,8 @@ private:
     std::uint32_t count(const std::byte* page, std::uint32_t number) const;
     format::Bytes item(const std::byte* page, std::uint32_t number, std::uint32_t count,
                        std::uint32_t slot) const;
-    void leaf_entry(std::uint32_t number, std::uint32_t slot, format::EntryView& out,
-                    format::Bytes& encoded) const;
+    /// Bytes of one entry, and its name; safe to decode.
+    format::Bytes leaf_entry(std::uint32_t number, std::uint32_t slot, std::string_view& name) const;
     std::string_view leaf_name(const std::byte* page, std::uint32_t number, std::uint32_t count,
                                std::uint32_t slot) const;
     /// The leaf that may hold the name, as an index into the leaves.
@@ -87,9 +87,16 @@ private:
 /// Writes a run in one pass, in sorted order, to an extent that the caller allocated.
 class RunWriter {
 public:
-    /// Pages that are surely enough for entries of `entry_bytes` in all and `names` names and `events`
-    /// events: no page is left less than half full together with its neighbour.
-    static std::uint64_t pages_bound(std::uint64_t entry_bytes, std::uint64_t names, std::uint64_t events);
+    /// What a run will hold at the most.
+    struct Bound {
+        std::uint64_t names = 0;
+        std::uint64_t bytes = 0;      // of all entries
+        std::uint64_t max_entry = 0;  // bytes of the longest one
+        std::uint64_t max_name = 0;
+        std::uint64_t events = 0;
+    };
+    /// Pages that are surely enough for it.
+    static std::uint64_t pages_bound(const Bound& bound);
 
     /// Writes to [offset, offset + pages * kPage) of `data`. `names_bound` sizes the filter.
     RunWriter(Media& data, std::uint64_t offset, std::uint64_t pages, const format::Uuid& uuid,

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "catalogue/filter.hpp"
@@ -9,16 +10,25 @@ namespace pymm {
 using namespace format;
 
 namespace {
-constexpr std::size_t kUsable = kPage - sizeof(PageHeader);
+constexpr std::uint64_t kUsable = kPage - sizeof(PageHeader);
 constexpr std::size_t kBufferPages = 256;  // written in pieces of 1 MiB
 }  // namespace
 
-std::uint64_t RunWriter::pages_bound(std::uint64_t entry_bytes, std::uint64_t names, std::uint64_t events) {
-    // A page is closed when the next item does not fit, so two neighbours hold more than one page's
-    // worth. An index item is smaller than an entry, and there is one for each page below: all levels
-    // together stay under the number of leaves.
-    const std::uint64_t leaves = 2 * ((entry_bytes + 2 * names) / kUsable) + 2;
-    return 1 + leaves + leaves + 2 + filter_pages_for(filter_blocks_for(names)) + events / kEventsPerPage + 1;
+std::uint64_t RunWriter::pages_bound(const Bound& bound) {
+    // A page is closed when the next item does not fit: it then holds more than a page less that item.
+    const auto pages = [](std::uint64_t items, std::uint64_t bytes, std::uint64_t longest) {
+        if (items == 0) return std::uint64_t{0};
+        return std::min(items, (bytes + 2 * items) / (kUsable - std::min(longest + 2, kUsable / 2)) + 1);
+    };
+    std::uint64_t total = 1;
+    std::uint64_t below = pages(bound.names, bound.bytes, bound.max_entry);
+    total += below;
+    const std::uint64_t item = round_up(sizeof(IndexItem) + bound.max_name, 8);
+    while (below > 1) {
+        below = pages(below, below * item, item);
+        total += below;
+    }
+    return total + filter_pages_for(filter_blocks_for(bound.names)) + bound.events / kEventsPerPage + 1;
 }
 
 RunWriter::RunWriter(Media& data, std::uint64_t offset, std::uint64_t pages, const Uuid& uuid,
@@ -70,6 +80,8 @@ void RunWriter::add(std::string_view name, Bytes entry) {
         ++header_.leaf_count;
     }
     if (leaf_.slots.empty()) leaf_first_ = name;
+    header_.max_entry = std::max(header_.max_entry, static_cast<std::uint32_t>(entry.size()));
+    header_.max_name = std::max(header_.max_name, static_cast<std::uint32_t>(name.size()));
     leaf_.slots.push_back(static_cast<std::uint16_t>(sizeof(PageHeader) + leaf_.items.size()));
     leaf_.items.insert(leaf_.items.end(), entry.begin(), entry.end());
     const std::uint64_t hash = name_hash(name);

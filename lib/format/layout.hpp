@@ -258,8 +258,10 @@ struct RunHeader {
     std::uint32_t space_count;
     std::uint32_t pages;
     std::uint32_t level;
+    std::uint32_t max_entry;  // bytes of the longest entry; sizes the output of a merge
+    std::uint32_t max_name;   // bytes of the longest name
 };
-static_assert(sizeof(RunHeader) == 104);
+static_assert(sizeof(RunHeader) == 112);
 
 // Leaf and index pages: items from the front, uint16 item offsets from the back (the first item's
 // offset is the page's last two bytes).

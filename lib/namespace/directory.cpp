@@ -218,8 +218,12 @@ Directory::Opened Directory::create(std::string_view name, const CreateOptions& 
     try {
         if (::ftruncate(data.get(), static_cast<off_t>(capacity)) != 0) fail("sizing", data_leaf, errno);
         // On tmpfs fallocate(2) would take the memory at once: there, space is taken blob by blob.
-        if (!options.sparse && !is_tmpfs(data) &&
-            ::fallocate(data.get(), 0, 0, static_cast<off_t>(capacity)) != 0) {
+        const bool promise = !options.sparse && !is_tmpfs(data);
+        // Asked first: fallocate(2) takes all there is before it fails, and others would see a full disk.
+        struct statvfs vfs;
+        if (promise && ::fstatvfs(data.get(), &vfs) == 0 && capacity > std::uint64_t{vfs.f_bfree} * vfs.f_frsize)
+            fail("allocating", data_leaf, ENOSPC);
+        if (promise && ::fallocate(data.get(), 0, 0, static_cast<off_t>(capacity)) != 0) {
             if (errno != EOPNOTSUPP) fail("allocating", data_leaf, errno);
             log().warn("{}/{}: this file system cannot promise space; it is taken blob by blob", path_, data_leaf);
         }

@@ -34,7 +34,7 @@ std::uint64_t alignment_for(std::uint64_t size) {
 
 // Blobs of a page or more own their pages: no neighbour may share the last one.
 std::uint64_t extent_for(std::uint64_t size) {
-    return round_up(size, size >= kPage ? kPage : kLine);
+    return round_up(std::max<std::uint64_t>(size, 1), size >= kPage ? kPage : kLine);
 }
 
 }  // namespace
