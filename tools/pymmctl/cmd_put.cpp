@@ -25,6 +25,7 @@ std::vector<std::int64_t> parse_shape(const std::string& text) {
     const auto wrong = [&text]() -> Failure {
         return {Exit::usage, "--shape " + text + ": give sizes such as 1000,1000"};
     };
+    if (text.empty()) throw wrong();
     std::string_view rest = text;
     if (rest.starts_with('(') && rest.ends_with(')')) rest = rest.substr(1, rest.size() - 2);
     std::vector<std::int64_t> shape;
