@@ -1,0 +1,59 @@
+"""Python variables that live in persistent memory, and survive crashes there.
+
+>>> import numpy as np, pymm
+>>> s = pymm.shelf('myShelf', size_mb=1024, pmem_path='/mnt/pmem0')
+>>> s.x = pymm.ndarray((1000, 1000), dtype=np.int64)   # zero-filled, directly on the shelf
+>>> s.x[1] += 9                                        # in place, durable when it returns
+>>> s.y = np.arange(10)                                # copied in, atomically replaced
+
+What is durable when:
+
+===========================================================  =====================================
+assignment, `del`, `erase`, `rename`, the end of `batch`     when it returns, atomically
+in-place operators, `fill`, `sort`, `out=` (views included)  when it returns
+element stores (`s.x[0] = 1`), `readinto`, `numpy.copyto`    after `persist()`, `persist_offset()` or
+                                                             `close()`, or the end of a `with` block
+===========================================================  =====================================
+
+Shelves hold NumPy arrays of every dtype without Python objects, NumPy scalars, `str`, `bytes`, `int`,
+`float`, `complex`, `bool` and `None`. Nothing is pickled. A `bytearray` or `memoryview` is refused: say
+`bytes(...)` or `numpy.frombuffer(...)`, whichever is meant.
+"""
+
+from ._array import ndarray
+from ._batch import Batch
+from ._errors import (
+    BusyError,
+    ClosedError,
+    CorruptError,
+    Error,
+    ExistsError,
+    InvalidArgument,
+    IoError,
+    NoSpaceError,
+    NotFound,
+    PinnedError,
+    ReadOnlyError,
+    VersionError,
+)
+from ._pymm import version as __version__
+from ._shelf import shelf
+
+__all__ = [
+    "Batch",
+    "BusyError",
+    "ClosedError",
+    "CorruptError",
+    "Error",
+    "ExistsError",
+    "InvalidArgument",
+    "IoError",
+    "NoSpaceError",
+    "NotFound",
+    "PinnedError",
+    "ReadOnlyError",
+    "VersionError",
+    "__version__",
+    "ndarray",
+    "shelf",
+]

@@ -1,0 +1,221 @@
+"""Arrays on a shelf: the recipe `pymm.ndarray` and what it makes, `pymm.ndarray.shelved_ndarray`."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Iterable, Optional, SupportsIndex, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _dtype, _pymm
+from ._errors import CorruptError
+
+_plain_view = np.ndarray.view
+
+
+class shelved_ndarray(_pymm.ArrayBase):
+    """A `numpy.ndarray` whose memory is on a shelf.
+
+    Arithmetic gives plain arrays; views (`x[1:]`, `x.T`) stay on the shelf; copies are plain. In-place
+    operators (`x += 1`, `x[1] += 9`, `x[:, 3] *= 2`, `numpy.add(x, 1, out=x)`) and `fill`, `sort`,
+    `partition`, `put` and `byteswap(inplace=True)` are durable for the bytes they cover when they return.
+    Element stores (`x[0] = 1`, `readinto(x)`, `numpy.copyto(x, y)`) are durable after `persist()`,
+    `persist_offset()`, or the shelf's `persist()` or `close()`.
+
+    The array stays valid whatever happens to its variable or shelf: after the variable is replaced or
+    erased, it keeps the old bytes, and nobody else sees what is stored there.
+    """
+
+    # No attributes: NumPy makes these by the thousand.
+    __slots__ = ()
+
+    # Below the 0.0 of numpy.ndarray: functions that take the type of their inputs make plain arrays.
+    __array_priority__ = -1.0
+
+    @property
+    def name(self) -> Optional[str]:
+        """Name of the variable when it was opened; None for arrays that are not on a shelf."""
+        block = _pymm.block_of(self)
+        return None if block is None else block.name
+
+    def persist(self) -> None:
+        """Makes all stores to the bytes that this array (or view) covers durable."""
+        _pymm.persist_array(self)
+
+    def persist_offset(self, offset: SupportsIndex, length: SupportsIndex) -> None:
+        """Makes stores to `length` elements from element `offset` (counted in memory order, as PyMM
+        did) durable."""
+        first, count = operator.index(offset), operator.index(length)
+        if first < 0 or count < 0 or first + count > self.size:
+            raise IndexError(f"persist_offset({first}, {count}) reaches outside the {self.size} elements")
+        if not (self.flags.c_contiguous or self.flags.f_contiguous):
+            raise ValueError("persist_offset() needs a contiguous array; use persist() of this view")
+        if count:
+            _pymm.persist_array(np.ravel(_plain_view(self, np.ndarray), order="K")[first : first + count])
+
+    def asndarray(self) -> npt.NDArray[Any]:
+        """The same memory as a plain `numpy.ndarray`."""
+        return _plain_view(self, np.ndarray)
+
+    # In-place methods.
+
+    def fill(self, value: Any) -> None:
+        super().fill(value)
+        _pymm.persist_array(self)
+
+    def sort(self, *args: Any, **kwargs: Any) -> None:
+        super().sort(*args, **kwargs)
+        _pymm.persist_array(self)
+
+    def partition(self, *args: Any, **kwargs: Any) -> None:
+        super().partition(*args, **kwargs)
+        _pymm.persist_array(self)
+
+    def put(self, *args: Any, **kwargs: Any) -> None:
+        super().put(*args, **kwargs)
+        _pymm.persist_array(self)
+
+    def byteswap(self, inplace: bool = False) -> npt.NDArray[Any]:
+        if not inplace:
+            return _plain_view(self, np.ndarray).byteswap()
+        super().byteswap(True)
+        _pymm.persist_array(self)
+        return self
+
+    # Methods that return a view where they can.
+
+    def reshape(self, *args: Any, **kwargs: Any) -> npt.NDArray[Any]:
+        return _pymm.demote(super().reshape(*args, **kwargs))
+
+    def ravel(self, *args: Any, **kwargs: Any) -> npt.NDArray[Any]:
+        return _pymm.demote(super().ravel(*args, **kwargs))
+
+    def astype(self, *args: Any, **kwargs: Any) -> npt.NDArray[Any]:
+        return _pymm.demote(super().astype(*args, **kwargs))
+
+    # Copies and pickles are of plain arrays.
+
+    def __copy__(self) -> npt.NDArray[Any]:
+        return _plain_view(self, np.ndarray).copy(order="K")
+
+    def __deepcopy__(self, memo: Any) -> npt.NDArray[Any]:
+        return _plain_view(self, np.ndarray).copy(order="K")
+
+    def __reduce__(self) -> Any:
+        return _plain_view(self, np.ndarray).__reduce__()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _plain_view(self, np.ndarray).__reduce_ex__(protocol)
+
+
+def _on_plain_view(name: str) -> Any:
+    method = getattr(np.ndarray, name)
+
+    def call(self: shelved_ndarray, /, *args: Any, **kwargs: Any) -> Any:
+        return method(_plain_view(self, np.ndarray), *args, **kwargs)
+
+    call.__name__ = name
+    call.__qualname__ = f"shelved_ndarray.{name}"
+    call.__doc__ = method.__doc__
+    return call
+
+
+# These always return new arrays: made from a plain view, they own their memory and are plain.
+for _name in (
+    "argpartition",
+    "argsort",
+    "choose",
+    "clip",
+    "compress",
+    "conj",
+    "conjugate",
+    "copy",
+    "cumprod",
+    "cumsum",
+    "dot",
+    "flatten",
+    "repeat",
+    "round",
+    "searchsorted",
+    "take",
+):
+    setattr(shelved_ndarray, _name, _on_plain_view(_name))
+del _name
+
+
+class ndarray:
+    """A recipe: assigned to a variable, it makes a zero-filled array on the shelf.
+
+    >>> s.x = pymm.ndarray((1000, 1000), dtype=np.int64)
+
+    The parameters are those of `numpy.ndarray`; memory (`buffer`, `offset`) is the shelf's own and cannot
+    be given. Nothing is allocated in DRAM.
+    """
+
+    shelved_ndarray = shelved_ndarray
+
+    __slots__ = ("shape", "dtype", "order")
+
+    def __init__(
+        self,
+        shape: Union[SupportsIndex, Iterable[SupportsIndex]],
+        dtype: npt.DTypeLike = float,
+        buffer: None = None,
+        offset: int = 0,
+        strides: Optional[Iterable[int]] = None,
+        order: Optional[str] = None,
+        zero: bool = True,
+    ) -> None:
+        if buffer is not None or offset:
+            raise ValueError("the memory is the shelf's own: assign numpy.ndarray(..., buffer=...) to copy it")
+        # A sub-array dtype adds its dimensions, as in numpy.empty().
+        element = np.dtype(dtype)
+        try:
+            extents = (operator.index(shape),)  # type: ignore[arg-type]
+        except TypeError:
+            extents = tuple(operator.index(n) for n in shape)  # type: ignore[union-attr]
+        if element.subdtype is not None:
+            element, more = element.subdtype
+            extents += more
+        if any(n < 0 for n in extents):
+            raise ValueError("negative dimensions are not allowed")
+        if order not in (None, "C", "F"):
+            raise ValueError(f"order is 'C' or 'F', not {order!r}")
+        # numpy.empty() makes these one character wide too.
+        if element.itemsize == 0 and element.kind in "SU":
+            element = np.dtype(f"{element.kind}1")
+        self.shape = extents
+        self.dtype = element
+        self.order = order or "C"
+        if strides is not None and tuple(strides) != _strides(extents, element.itemsize, self.order):
+            raise ValueError("an array on a shelf is contiguous: leave strides out, and use order='C' or 'F'")
+
+    def __repr__(self) -> str:
+        return f"pymm.ndarray({self.shape}, dtype={self.dtype!r}, order={self.order!r})"
+
+
+def _strides(shape: tuple[int, ...], itemsize: int, order: str) -> tuple[int, ...]:
+    result, step = [], itemsize
+    for extent in shape if order == "F" else reversed(shape):
+        result.append(step)
+        step *= max(extent, 1)
+    return tuple(result if order == "F" else reversed(result))
+
+
+def from_block(block: _pymm.Block) -> npt.NDArray[Any]:
+    """The array over a block that holds one, or over raw bytes."""
+    if block.kind == 0:
+        return shelved_ndarray((block.size,), np.uint8, block)
+    dtype = _dtype.decode(block.dtype, block.itemsize)
+    try:
+        if dtype.itemsize == 0 or block.size == 0:
+            # No byte is ever touched: strides say nothing.
+            return shelved_ndarray(block.shape, dtype, block)
+        # NumPy checks that shape and strides stay inside the block.
+        return shelved_ndarray(block.shape, dtype, block, 0, block.strides)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise CorruptError(
+            f"array {block.name!r} of shape {block.shape} and dtype {block.dtype} cannot be shown by this "
+            f"NumPy ({np.__version__}): {error}"
+        ) from error

@@ -1,0 +1,335 @@
+"""The shelf: variables as attributes and items."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from types import TracebackType
+from typing import Any, Iterator, Optional, Union
+
+from . import _array, _pymm, _store, _table, _values
+from ._batch import Batch
+from ._errors import Error, ExistsError, InvalidArgument, NotFound
+from ._paths import PathLike, resolve
+
+_MODES = ("a", "r", "r+", "x", "w-", "w")
+# The predecessor's storage engines. All of them kept data in persistent memory, as we do.
+_BACKENDS = (None, "hstore", "hstore-cc", "hstore-mm")
+
+# Python objects of shelves by identity of the library's: opening a shelf again gives the same one.
+_open_shelves: weakref.WeakValueDictionary[int, shelf] = weakref.WeakValueDictionary()
+_lock = threading.RLock()
+
+
+class _State:
+    """What the attribute machinery must not mistake for a variable."""
+
+    __slots__ = ("handle", "path")
+
+    def __init__(self, handle: _pymm.Handle, path: str) -> None:
+        self.handle = handle
+        self.path = path
+
+
+def _open_handle(name: str, path: str, mode: str, capacity: int) -> _pymm.Handle:
+    if mode == "w":
+        # A notebook cell that makes a shelf anew is run again: the old object is done with. Views of
+        # it that are still in use make the library refuse.
+        for other in list(_open_shelves.values()):
+            state = other._state
+            if state.handle.name == name and os.path.realpath(state.path) == os.path.realpath(path):
+                other.close()
+        return _pymm.Handle.create(path, name, capacity, True)
+    if mode in ("x", "w-"):
+        return _pymm.Handle.create(path, name, capacity, False)
+    if mode == "r":
+        return _pymm.Handle.open(path, name, False)
+    try:
+        return _pymm.Handle.open(path, name, True)
+    except NotFound:
+        if mode == "r+":
+            raise
+    try:
+        return _pymm.Handle.create(path, name, capacity, False)
+    except ExistsError:
+        # Another process was faster.
+        return _pymm.Handle.open(path, name, True)
+
+
+class shelf(_pymm.ShelfBase):
+    """A shelf of variables that outlive the process: `s.x = value` keeps, `s.x` gives back.
+
+    Parameters
+    ----------
+    name
+        Name of the shelf: the files are NAME.data and NAME.map in `pmem_path`.
+    pmem_path
+        Directory that holds it. By default $PYMM_PATH, else /mnt/pmem0 where it exists, else
+        $XDG_DATA_HOME/pymm or ~/.local/share/pymm.
+    size_mb
+        Capacity in MiB when it is created.
+    force_new
+        Erase a shelf of that name first. If this process has it open it is closed; BusyError when
+        arrays of it are still in use, here or elsewhere.
+    mode
+        'a': open, or create (default); 'r': read-only; 'r+': must exist; 'x' or 'w-': must not exist;
+        'w': as force_new.
+    load_addr, backend, mm_plugin
+        Accepted for compatibility. Shelves hold no pointers, so their address does not matter.
+
+    Assignment is atomic and durable when it returns: after a crash there is the old value or the new one.
+    Opening a shelf that is open in this process gives the same object. With mode='r' every access looks
+    at the newest version that the writer has committed, and arrays are read-only.
+
+    Names that are methods here (`persist`, `items` ...), and names that are no identifiers, are reached as
+    items: `s['persist']`, `s['model/conv1.weight']`.
+    """
+
+    def __new__(
+        cls,
+        name: str,
+        pmem_path: Optional[PathLike] = None,
+        size_mb: float = 32,
+        load_addr: Union[str, int, None] = None,
+        backend: Optional[str] = None,
+        mm_plugin: Optional[str] = None,
+        force_new: bool = False,
+        mode: str = "a",
+    ) -> shelf:
+        _store.check_name(name)
+        if mode not in _MODES:
+            raise InvalidArgument(f"mode {mode!r}: one of {', '.join(map(repr, _MODES))}")
+        if backend not in _BACKENDS:
+            raise InvalidArgument(f"backend {backend!r}: one of {', '.join(map(repr, _BACKENDS))}")
+        if force_new:
+            if mode not in ("a", "w"):
+                raise InvalidArgument(f"force_new=True and mode={mode!r} contradict each other")
+            mode = "w"
+        if not size_mb > 0:
+            raise InvalidArgument(f"size_mb {size_mb}: must be positive")
+        path = resolve(pmem_path)
+        with _lock:
+            handle = _open_handle(name, path, mode, int(size_mb * (1 << 20)))
+            known = _open_shelves.get(handle.identity)
+            if known is not None:
+                return known
+            self: shelf = super().__new__(cls, _State(handle, path))
+            _open_shelves[handle.identity] = self
+        return self
+
+    # --- variables --------------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._opened(name)
+        return self._load(_store.check_name(name)) if value is None else value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if isinstance(value, _array.shelved_ndarray) and self._is_variable(name, value):
+            # The end of `s['x'] += 1`: done in place, and durable already.
+            return
+        handle: _pymm.Handle = self._state.handle
+        _store.store(handle, handle, _store.check_name(name), value)
+        self._changed(name)
+
+    def __delitem__(self, name: str) -> None:
+        try:
+            self._state.handle.erase(_store.check_name(name))
+        except NotFound:
+            raise KeyError(name) from None
+        self._changed(name)
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return bool(self._state.handle.contains(_store.check_name(name)))
+        except (TypeError, InvalidArgument):
+            return False
+
+    def __len__(self) -> int:
+        return len(self._state.handle)
+
+    def __bool__(self) -> bool:
+        # An open but empty shelf is not nothing.
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.get_item_names())
+
+    def __dir__(self) -> list[str]:
+        names = self.get_item_names() if self._state.handle.is_open else []
+        return sorted({*super().__dir__(), *(name for name in names if name.isidentifier())})
+
+    @property
+    def name(self) -> str:
+        """Name of the shelf."""
+        return str(self._state.handle.name)
+
+    @property
+    def items(self) -> list[str]:
+        """Names of all variables, in order."""
+        return self.get_item_names()
+
+    def get_item_names(self) -> list[str]:
+        """Names of all variables, in order."""
+        return list(self._state.handle.names("", (1 << 64) - 1))
+
+    def erase(self, name: str) -> None:
+        """Erases a variable. Arrays of it that are in use stay valid; their space is reused after them."""
+        del self[name]
+
+    def rename(self, old: str, new: str, replace: bool = False) -> None:
+        """Renames a variable, without a copy. ExistsError when `new` exists, unless `replace`."""
+        try:
+            self._state.handle.rename(_store.check_name(old), _store.check_name(new), replace)
+        except NotFound:
+            raise KeyError(old) from None
+        self._changed(old, new)
+
+    def batch(self) -> Batch:
+        """A `with` block whose changes become durable together; see Batch."""
+        return Batch(self)
+
+    # --- the shelf as a whole ---------------------------------------------------------------------
+
+    @property
+    def used(self) -> float:
+        """Used space in percent of the capacity."""
+        return self.get_percent_used()
+
+    def get_percent_used(self) -> float:
+        """Used space in percent of the capacity."""
+        stat = self._state.handle.stat()
+        return 100.0 * float(stat["used"]) / float(stat["capacity"])
+
+    def persist(self) -> None:
+        """Makes all stores through arrays of this shelf durable."""
+        self._state.handle.persist()
+
+    def close(self) -> None:
+        """Makes everything durable and closes the shelf. Arrays of it that are in use stay valid; the lock
+        against other writers is kept until the last of them is gone."""
+        # It stays in _open_shelves: if views keep the library's shelf alive, opening it again revives
+        # that one, and this object with it.
+        _become(self, shelf)
+        self._forget_all()
+        self._state.handle.close()
+
+    def __enter__(self) -> shelf:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        value: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        handle = self._state.handle
+        if not handle.is_open:
+            return f"shelf {handle.name!r} in {handle.path}: closed"
+        return _table.text(handle)
+
+    def _repr_html_(self) -> str:
+        handle = self._state.handle
+        return _table.html(handle) if handle.is_open else f"<p>{_table.escape(repr(self))}</p>"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a shelf cannot be copied or pickled: open it by its name where it is needed")
+
+    # --- called by the extension --------------------------------------------------------------------
+
+    def _missing(self, name: str) -> Any:
+        """An attribute that is neither ours nor an opened variable."""
+        if not (name.startswith("__") and name.endswith("__")):
+            try:
+                return self._load(_store.check_name(name))
+            except (KeyError, InvalidArgument):
+                pass
+        raise AttributeError(f"shelf {self.name!r} has no variable {name!r}", name=name, obj=self)
+
+    def _assign(self, name: str, value: Any) -> None:
+        self._check_attribute(name)
+        self[name] = value
+
+    def _delete(self, name: str) -> None:
+        self._check_attribute(name)
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(f"shelf {self.name!r} has no variable {name!r}", name=name, obj=self) from None
+
+    # --- internal ---------------------------------------------------------------------------------
+
+    def _check_attribute(self, name: str) -> None:
+        if _is_ours(type(self), name) or (name.startswith("__") and name.endswith("__")):
+            raise AttributeError(
+                f"{name!r} is part of pymm.shelf itself: a variable of that name is s[{name!r}]",
+                name=name,
+                obj=self,
+            )
+
+    def _load(self, name: str) -> Any:
+        handle: _pymm.Handle = self._state.handle
+        block = handle.get(name)
+        value = _array.from_block(block) if block.kind <= _values.NDARRAY else _values.decode(block)
+        # A read-only shelf may be changed by its writer at any time, so nothing of it is kept.
+        if handle.writable and not _is_ours(type(self), name):
+            self._remember(name, value)
+            # With every variable open, a name that is not in __dict__ does not exist.
+            if type(self) is shelf and len(self.__dict__) == len(handle):
+                _become(self, _complete)
+        return value
+
+    def _changed(self, *names: str) -> None:
+        _become(self, shelf)
+        for name in names:
+            self._forget(name)
+
+    def _is_variable(self, name: str, value: _array.shelved_ndarray) -> bool:
+        """Whether `value` is the present value of the variable, and not a view of a part of it."""
+        if value is self._opened(name):
+            return True
+        block = _pymm.block_of(value)
+        return (
+            block is not None
+            and bool(self._state.handle.is_current(_store.check_name(name), block))
+            and value.__array_interface__["data"][0] == block.address
+            and value.shape == block.shape
+            and value.strides == block.strides
+            and value.dtype == _array.from_block(block).dtype
+        )
+
+
+class _complete(shelf):
+    """A shelf whose variables are all open. Its attributes are those of any Python object, so that the
+    interpreter's inline caches apply: `s.x` is as fast as an attribute can be."""
+
+    __slots__ = ()
+    __getattribute__ = object.__getattribute__
+
+
+_complete.__name__ = _complete.__qualname__ = "shelf"
+_set_class = object.__dict__["__class__"].__set__
+
+
+def _become(one: shelf, cls: type[shelf]) -> None:
+    # Subclasses of users stay what they are.
+    if type(one) is not cls and type(one) in (shelf, _complete):
+        _set_class(one, cls)
+
+
+def _is_ours(cls: type[Any], name: str) -> bool:
+    return any(name in base.__dict__ for base in cls.__mro__)
+
+
+@atexit.register
+def _close_all() -> None:
+    for one in list(_open_shelves.values()):
+        try:
+            one.close()
+        except Error:
+            # What was acknowledged is on the shelf; the next open finds it.
+            pass

@@ -1,0 +1,195 @@
+"""Values that are not arrays: numbers, text, bytes, NumPy scalars.
+
+They come back as subclasses of their types: equal, with the same hash and operators, and with the name
+of the variable. Results of operators are plain. They cannot change in place, so `s.n += 1` computes a
+new value and assigns it, durably, as any assignment. `bool`, `None` and NumPy types that cannot be
+subclassed come back plain.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from . import _dtype, _pymm
+from ._errors import CorruptError
+
+# pymm::Kind (lib/include/pymm/type.hpp)
+RAW, NDARRAY, STRING, BYTES, INTEGER, REAL, COMPLEX, BOOLEAN, NONE, SCALAR = range(10)
+KIND_NAMES = ("raw", "ndarray", "string", "bytes", "integer", "real", "complex", "boolean", "none", "scalar")
+
+
+class ShelvedValue:
+    """What shelved values have beyond their plain types."""
+
+    __slots__ = ()
+
+    # An attribute of its own, not a slot: int and bytes have no room for slots.
+    _name: str
+
+    @property
+    def name(self) -> str:
+        """Name of the variable."""
+        return self._name
+
+    def persist(self) -> None:
+        """Nothing to do: a value is durable since it was assigned."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Copies and pickles are of the plain type, and need no pymm to be read.
+        plain: Any = self._plain()
+        return plain.__reduce_ex__(protocol) if isinstance(plain, np.generic) else (type(plain), _args(plain))
+
+    def __copy__(self) -> Any:
+        return self._plain()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self._plain()
+
+    def _plain(self) -> Any:
+        raise NotImplementedError
+
+
+def _args(plain: Any) -> tuple[Any, ...]:
+    return (plain.real, plain.imag) if isinstance(plain, complex) else (plain,)
+
+
+# Each _plain() calls the base's own operations: those of subclasses return the plain type.
+
+
+class shelved_str(ShelvedValue, str):
+    """A `str` on a shelf."""
+
+    def _plain(self) -> str:
+        return str.__str__(self)[:]
+
+
+class shelved_bytes(ShelvedValue, bytes):
+    """A `bytes` on a shelf."""
+
+    def _plain(self) -> bytes:
+        return bytes.__getitem__(self, slice(None))
+
+
+class shelved_int(ShelvedValue, int):
+    """An `int` on a shelf, of any size."""
+
+    def _plain(self) -> int:
+        return int.__int__(self)
+
+
+class shelved_float(ShelvedValue, float):
+    """A `float` on a shelf."""
+
+    def _plain(self) -> float:
+        return float.__float__(self)
+
+
+class shelved_complex(ShelvedValue, complex):
+    """A `complex` on a shelf."""
+
+    def _plain(self) -> complex:
+        return complex(self.real, self.imag)
+
+
+def _plain_numpy(self: Any) -> Any:
+    # An array of the exact dtype, since a subclass's own may have lost byte order or unit.
+    return np.array(self, dtype=self._dtype)[()]
+
+
+@lru_cache(maxsize=None)
+def _scalar_class(base: type[Any]) -> Optional[type[Any]]:
+    """The shelved subclass of a NumPy scalar type, or None where there can be none."""
+    try:
+        return type(
+            f"shelved_{base.__name__}",
+            (ShelvedValue, base),
+            {"__module__": "pymm", "_plain": _plain_numpy, "__doc__": f"A `numpy.{base.__name__}` on a shelf."},
+        )
+    except TypeError:
+        return None
+
+
+def _shelved_scalar(plain: Any, dtype: np.dtype[Any], name: str) -> Any:
+    cls = None if dtype.kind in "bV" else _scalar_class(type(plain))
+    if cls is None:
+        return plain
+    try:
+        value = cls(plain)
+        if type(value) is not cls or not (value == plain or value != value):
+            return plain
+        value._name = name
+        value._dtype = dtype
+    except (TypeError, ValueError, AttributeError):
+        return plain
+    return value
+
+
+def encode(value: Any) -> Optional[tuple[int, bytes, str, int]]:
+    """(kind, bytes, dtype, itemsize) of a value that is stored by value, or None for other objects."""
+    cls = type(value)
+    if isinstance(value, ShelvedValue) and isinstance(value, np.generic):
+        value = value._plain()
+        cls = type(value)
+    if cls is str or cls is shelved_str:
+        return STRING, value.encode("utf-8", "surrogatepass"), "", 1
+    if cls is bytes or cls is shelved_bytes:
+        return BYTES, value, "", 1
+    if cls is bool:
+        return BOOLEAN, b"\1" if value else b"\0", "", 1
+    if cls is int or cls is shelved_int:
+        # One bit more than the magnitude, for the sign.
+        size = value.bit_length() // 8 + 1
+        return INTEGER, value.to_bytes(size, "little", signed=True), "", 1
+    if cls is float or cls is shelved_float:
+        return REAL, struct.pack("<d", value), "", 1
+    if cls is complex or cls is shelved_complex:
+        return COMPLEX, struct.pack("<dd", value.real, value.imag), "", 1
+    if value is None:
+        return NONE, b"", "", 1
+    if isinstance(value, np.generic):
+        array = np.asarray(value)
+        return SCALAR, array.tobytes(), _dtype.encode(array.dtype), array.dtype.itemsize
+    return None
+
+
+def _named(cls: Any, plain: Any, name: str) -> Any:
+    value = cls(plain)
+    value._name = name
+    return value
+
+
+def _scalar(block: _pymm.Block, data: memoryview) -> Any:
+    dtype = _dtype.decode(block.dtype, block.itemsize)
+    if dtype.itemsize == 0:
+        return np.zeros((), dtype)[()]
+    # A copy: a void scalar would otherwise look into the block.
+    plain = np.frombuffer(bytes(data), dtype=dtype)[0]
+    return _shelved_scalar(plain, dtype, block.name)
+
+
+_DECODERS: dict[int, Callable[[_pymm.Block, memoryview], Any]] = {
+    STRING: lambda b, data: _named(shelved_str, str(data, "utf-8", "surrogatepass"), b.name),
+    BYTES: lambda b, data: _named(shelved_bytes, bytes(data), b.name),
+    INTEGER: lambda b, data: _named(shelved_int, int.from_bytes(data, "little", signed=True), b.name),
+    REAL: lambda b, data: _named(shelved_float, struct.unpack("<d", data)[0], b.name),
+    COMPLEX: lambda b, data: _named(shelved_complex, complex(*struct.unpack("<dd", data)), b.name),
+    BOOLEAN: lambda b, data: bool(data[0]),
+    NONE: lambda b, data: None,
+    SCALAR: _scalar,
+}
+
+
+def decode(block: _pymm.Block) -> Any:
+    """The value of a block of any kind but arrays and raw bytes."""
+    decoder = _DECODERS.get(block.kind)
+    if decoder is None:
+        raise CorruptError(f"variable {block.name!r} is of kind {block.kind}, which this version does not know")
+    try:
+        # Type checkers learn of buffers without a Python-level method in Python 3.12.
+        return decoder(block, memoryview(block))  # type: ignore[arg-type, unused-ignore]
+    except (ValueError, struct.error, IndexError) as error:
+        raise CorruptError(f"variable {block.name!r} cannot be read: {error}") from error

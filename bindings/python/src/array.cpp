@@ -1,0 +1,314 @@
+#include "array.hpp"
+
+#include "block.hpp"
+#include "element_reads.hpp"
+#include "ref.hpp"
+
+#include <iterator>
+
+namespace py = pybind11;
+
+namespace pymm::python {
+
+namespace {
+
+PyTypeObject* ndarray = nullptr;     // numpy.ndarray
+PyTypeObject* array_base = nullptr;  // ArrayBase
+PyObject* text_base = nullptr;       // interned names
+PyObject* view_method = nullptr;  // numpy.ndarray.view
+PyObject* text_ndim = nullptr;
+PyObject* text_struct = nullptr;
+PyObject* default_array_function = nullptr;  // numpy.ndarray.__array_function__
+
+/// The same memory as a plain array.
+PyObject* plain_view(PyObject* array) {
+    PyObject* const arguments[] = {array, reinterpret_cast<PyObject*>(ndarray)};
+    return PyObject_Vectorcall(view_method, arguments, 2, nullptr);
+}
+
+/// What a NumPy operation made: plain unless it is a view of shelved memory. Steals and returns a
+/// reference.
+PyObject* demote(PyObject* result) {
+    if (result == nullptr || !is_shelved_array(result) || find_block(result) != nullptr) return result;
+    const Ref owner(result);
+    Ref base(PyObject_GetAttr(result, text_base));
+    if (!base) return nullptr;
+    // Fancy indexing of a subclass makes a plain array and then an equal view of it.
+    if (Py_IS_TYPE(base.get(), ndarray)) {
+        const ArrayView a(result);
+        if (!a) return nullptr;
+        const ArrayView b(base.get());
+        if (!b) return nullptr;
+        bool equal = a->data == b->data && a->nd == b->nd && a->itemsize == b->itemsize &&
+                     a->typekind == b->typekind && a->typekind != 'V';
+        for (int d = 0; equal && d < a->nd; ++d)
+            equal = a->shape[d] == b->shape[d] && a->strides[d] == b->strides[d];
+        if (equal) return base.release();
+    }
+    return plain_view(result);
+}
+
+// --- in-place operators -------------------------------------------------------------------------
+
+// They work on a plain view: for subclasses, NumPy spends a microsecond on protocols.
+
+/// Steals `result`, which the operator of ndarray gave for `plain`, a view of `self`.
+PyObject* durable(PyObject* self, PyObject* plain, PyObject* result) {
+    if (result != plain) return result;  // NotImplemented, or null
+    Py_DECREF(result);
+    return persist_array(self) < 0 ? nullptr : Py_NewRef(self);
+}
+
+template <binaryfunc PyNumberMethods::*slot>
+PyObject* in_place(PyObject* self, PyObject* other) {
+    const Ref plain(plain_view(self));
+    if (!plain) return nullptr;
+    return durable(self, plain.get(), (ndarray->tp_as_number->*slot)(plain.get(), other));
+}
+
+PyObject* in_place_power(PyObject* self, PyObject* other, PyObject* modulus) {
+    const Ref plain(plain_view(self));
+    if (!plain) return nullptr;
+    return durable(self, plain.get(),
+                   ndarray->tp_as_number->nb_inplace_power(plain.get(), other, modulus));
+}
+
+// --- indexing -----------------------------------------------------------------------------------
+
+PyObject* subscript(PyObject* self, PyObject* key) {
+    PyObject* result = ndarray->tp_as_mapping->mp_subscript(self, key);
+    if (result == nullptr) return nullptr;
+    if (is_shelved_array(result) && find_block(result) != nullptr) return result;
+    remember_read(self, key);
+    return demote(result);
+}
+
+/// The view that `key` selects, or `array` itself where it selects no single block of memory.
+Ref selected(PyObject* array, PyObject* key) {
+    // An ellipsis at the end makes NumPy return a view even of one element.
+    Ref whole;
+    if (PyTuple_Check(key)) {
+        const Ref dots(PyTuple_Pack(1, Py_Ellipsis));
+        if (dots) whole = Ref(PySequence_Concat(key, dots.get()));
+    } else {
+        whole = Ref(PyTuple_Pack(2, key, Py_Ellipsis));
+    }
+    if (whole) {
+        Ref view(ndarray->tp_as_mapping->mp_subscript(array, whole.get()));
+        if (view && is_shelved_array(view.get()) && find_block(view.get()) != nullptr) return view;
+    }
+    PyErr_Clear();
+    return Ref(Py_NewRef(array));
+}
+
+int assign_subscript(PyObject* self, PyObject* key, PyObject* value) {
+    if (ndarray->tp_as_mapping->mp_ass_subscript(self, key, value) < 0) return -1;
+    if (!was_read(self, key)) return 0;
+    return persist_array(selected(self, key).get());
+}
+
+// --- NumPy's protocols --------------------------------------------------------------------------
+
+// __array_wrap__(self, array, context=None, return_scalar=False): results become plain arrays; an
+// array given as out= is made durable. NumPy 1 does not say whether a scalar is wanted.
+PyObject* array_wrap(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+    if (count < 1) {
+        PyErr_SetString(PyExc_TypeError, "__array_wrap__() needs an array");
+        return nullptr;
+    }
+    PyObject* array = arguments[0];
+    if (array == self) {
+        return persist_array(self) < 0 ? nullptr : Py_NewRef(self);
+    }
+    bool scalar = count >= 3 && PyObject_IsTrue(arguments[2]) == 1;
+    if (count < 3) {
+        const Ref ndim(PyObject_GetAttr(array, text_ndim));
+        if (!ndim) return nullptr;
+        scalar = PyLong_AsLong(ndim.get()) == 0;
+    }
+    if (!scalar) return demote(Py_NewRef(array));
+    const Ref empty(PyTuple_New(0));
+    if (!empty) return nullptr;
+    return PyObject_GetItem(array, empty.get());
+}
+
+// __array_function__(self, func, types, args, kwargs): NumPy's own work, results made plain.
+PyObject* array_function(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "__array_function__() takes func, types, args and kwargs");
+        return nullptr;
+    }
+    PyObject* const with_self[] = {self, arguments[0], arguments[1], arguments[2], arguments[3]};
+    Ref result(PyObject_Vectorcall(default_array_function, with_self, 5, nullptr));
+    if (!result) return nullptr;
+    if (PyList_CheckExact(result.get())) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(result.get()); ++i) {
+            PyObject* item = PyList_GET_ITEM(result.get(), i);
+            if (!is_shelved_array(item)) continue;
+            PyObject* plain = demote(Py_NewRef(item));
+            if (plain == nullptr || PyList_SetItem(result.get(), i, plain) < 0) return nullptr;
+        }
+        return result.release();
+    }
+    if (PyTuple_CheckExact(result.get())) {
+        bool any = false;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(result.get()); ++i)
+            any = any || is_shelved_array(PyTuple_GET_ITEM(result.get(), i));
+        if (!any) return result.release();
+        Ref copy(PyTuple_New(PyTuple_GET_SIZE(result.get())));
+        if (!copy) return nullptr;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(result.get()); ++i) {
+            PyObject* plain = demote(Py_NewRef(PyTuple_GET_ITEM(result.get(), i)));
+            if (plain == nullptr) return nullptr;
+            PyTuple_SET_ITEM(copy.get(), i, plain);
+        }
+        return copy.release();
+    }
+    return demote(result.release());
+}
+
+// `s.x.shape = ...` would change the one array object that stands for the variable, but not what is
+// stored. Views are free to be changed.
+int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
+    for (const char* fixed : {"shape", "strides", "dtype", "data"}) {
+        if (!PyUnicode_Check(name) || PyUnicode_CompareWithASCIIString(name, fixed) != 0) continue;
+        const Ref base(PyObject_GetAttr(self, text_base));
+        if (!base) return -1;
+        if (is_block(base.get())) {
+            PyErr_Format(PyExc_AttributeError,
+                         "'%s' of a shelved variable is stored with it: assign a changed copy to the "
+                         "variable, or change a view (x.view(), x.reshape())",
+                         fixed);
+            return -1;
+        }
+    }
+    return PyObject_GenericSetAttr(self, name, value);
+}
+
+template <class F>
+PyCFunction c_function(F* function) {
+    return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+PyMethodDef methods[] = {
+    {"__array_wrap__", c_function(array_wrap), METH_FASTCALL, nullptr},
+    {"__array_function__", c_function(array_function), METH_FASTCALL, nullptr},
+    {},
+};
+
+PyObject* persist_array_function(PyObject*, PyObject* array) {
+    if (persist_array(array) < 0) return nullptr;
+    Py_RETURN_NONE;
+}
+
+PyObject* block_function(PyObject*, PyObject* array) {
+    Block* block = find_block(array);
+    if (block == nullptr) Py_RETURN_NONE;
+    return Py_NewRef(reinterpret_cast<PyObject*>(block));
+}
+
+PyObject* demote_function(PyObject*, PyObject* array) { return demote(Py_NewRef(array)); }
+
+PyMethodDef functions[] = {
+    {"persist_array", persist_array_function, METH_O,
+     "Makes the bytes that an array covers durable; nothing to do where it is not on a shelf."},
+    {"block_of", block_function, METH_O, "The Block whose memory an array shows, or None."},
+    {"demote", demote_function, METH_O, "The array, as a plain one unless it shows shelved memory."},
+    {},
+};
+
+}  // namespace
+
+ArrayView::ArrayView(PyObject* array) noexcept : capsule_(PyObject_GetAttr(array, text_struct)) {
+    if (capsule_ == nullptr) return;
+    interface_ = static_cast<const ArrayInterface*>(PyCapsule_GetPointer(capsule_, nullptr));
+    if (interface_ != nullptr && interface_->two != 2) {
+        interface_ = nullptr;
+        PyErr_SetString(PyExc_ValueError, "__array_struct__ of an unknown version");
+    }
+}
+
+std::uint64_t ArrayView::nbytes() const noexcept {
+    auto bytes = static_cast<std::uint64_t>(interface_->itemsize);
+    for (int d = 0; d < interface_->nd; ++d) bytes *= static_cast<std::uint64_t>(interface_->shape[d]);
+    return bytes;
+}
+
+bool is_shelved_array(PyObject* object) noexcept { return PyObject_TypeCheck(object, array_base); }
+
+Block* find_block(PyObject* array) noexcept {
+    // Each step is kept alive by the one before, and the first by the caller.
+    for (PyObject* at = array; PyObject_TypeCheck(at, ndarray);) {
+        const Ref base(PyObject_GetAttr(at, text_base));
+        if (!base) {
+            PyErr_Clear();
+            return nullptr;
+        }
+        at = base.get();
+        if (is_block(at)) return reinterpret_cast<Block*>(at);
+        // NumPy puts a memoryview between an array and its buffer at times.
+        if (PyMemoryView_Check(at)) {
+            PyObject* owner = PyMemoryView_GET_BASE(at);
+            return owner != nullptr && is_block(owner) ? reinterpret_cast<Block*>(owner) : nullptr;
+        }
+    }
+    return nullptr;
+}
+
+int persist_array(PyObject* array) noexcept {
+    Block* block = find_block(array);
+    if (block == nullptr || !block->writable) return 0;
+    const ArrayView view(array);
+    if (!view) return -1;
+    return persist_strided(*block, view->data, view->nd, view->shape, view->strides,
+                           static_cast<std::size_t>(view->itemsize));
+}
+
+void add_array_type(py::module_& module) {
+    py::object numpy_ndarray = py::module_::import("numpy").attr("ndarray");
+    const py::tuple bases = py::make_tuple(numpy_ndarray);
+    ndarray = reinterpret_cast<PyTypeObject*>(numpy_ndarray.release().ptr());  // kept for good
+    text_base = PyUnicode_InternFromString("base");
+    text_ndim = PyUnicode_InternFromString("ndim");
+    text_struct = PyUnicode_InternFromString("__array_struct__");
+    default_array_function =
+        PyObject_GetAttrString(reinterpret_cast<PyObject*>(ndarray), "__array_function__");
+    if (default_array_function == nullptr) throw py::error_already_set();
+    view_method = PyObject_GetAttrString(reinterpret_cast<PyObject*>(ndarray), "view");
+    if (view_method == nullptr) throw py::error_already_set();
+
+    using N = PyNumberMethods;
+    PyType_Slot slots[] = {
+        {Py_nb_inplace_add, reinterpret_cast<void*>(in_place<&N::nb_inplace_add>)},
+        {Py_nb_inplace_subtract, reinterpret_cast<void*>(in_place<&N::nb_inplace_subtract>)},
+        {Py_nb_inplace_multiply, reinterpret_cast<void*>(in_place<&N::nb_inplace_multiply>)},
+        {Py_nb_inplace_remainder, reinterpret_cast<void*>(in_place<&N::nb_inplace_remainder>)},
+        {Py_nb_inplace_power, reinterpret_cast<void*>(in_place_power)},
+        {Py_nb_inplace_lshift, reinterpret_cast<void*>(in_place<&N::nb_inplace_lshift>)},
+        {Py_nb_inplace_rshift, reinterpret_cast<void*>(in_place<&N::nb_inplace_rshift>)},
+        {Py_nb_inplace_and, reinterpret_cast<void*>(in_place<&N::nb_inplace_and>)},
+        {Py_nb_inplace_xor, reinterpret_cast<void*>(in_place<&N::nb_inplace_xor>)},
+        {Py_nb_inplace_or, reinterpret_cast<void*>(in_place<&N::nb_inplace_or>)},
+        {Py_nb_inplace_floor_divide, reinterpret_cast<void*>(in_place<&N::nb_inplace_floor_divide>)},
+        {Py_nb_inplace_true_divide, reinterpret_cast<void*>(in_place<&N::nb_inplace_true_divide>)},
+        {Py_mp_subscript, reinterpret_cast<void*>(subscript)},
+        {Py_mp_ass_subscript, reinterpret_cast<void*>(assign_subscript)},
+        {Py_tp_setattro, reinterpret_cast<void*>(set_attribute)},
+        {Py_tp_methods, methods},
+        {Py_tp_doc, const_cast<char*>("numpy.ndarray whose in-place operators are durable.")},
+        // Last, so that it can be left out: NumPy has `@=` since 1.25.
+        {Py_nb_inplace_matrix_multiply,
+         reinterpret_cast<void*>(in_place<&N::nb_inplace_matrix_multiply>)},
+        {0, nullptr},
+    };
+    if (ndarray->tp_as_number->nb_inplace_matrix_multiply == nullptr)
+        slots[std::size(slots) - 2] = {0, nullptr};
+    // Size 0: as the base's. No garbage collection, as ndarray has none.
+    PyType_Spec spec = {"pymm._pymm.ArrayBase", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+    array_base = reinterpret_cast<PyTypeObject*>(PyType_FromSpecWithBases(&spec, bases.ptr()));
+    if (array_base == nullptr) throw py::error_already_set();
+    module.attr("ArrayBase") = py::handle(reinterpret_cast<PyObject*>(array_base));
+    if (PyModule_AddFunctions(module.ptr(), functions) < 0) throw py::error_already_set();
+}
+
+}  // namespace pymm::python

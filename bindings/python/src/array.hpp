@@ -1,0 +1,60 @@
+// ArrayBase: the part of shelved_ndarray that has to be fast, as a subtype of numpy.ndarray made at
+// import. NumPy's C API is not used (only `__array_struct__`, the array interface protocol), so one
+// binary serves every NumPy.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace pymm::python {
+
+struct Block;
+
+/// The struct behind `__array_struct__` (NumPy manual, "The array interface protocol").
+struct ArrayInterface {
+    int two;
+    int nd;
+    char typekind;
+    int itemsize;
+    int flags;
+    Py_ssize_t* shape;
+    Py_ssize_t* strides;
+    void* data;
+    PyObject* descr;
+
+    static constexpr int c_contiguous = 0x1;
+    static constexpr int f_contiguous = 0x2;
+};
+
+/// Keeps the capsule, and through it the struct, alive.
+class ArrayView {
+public:
+    /// On failure a Python error is set and operator bool is false.
+    explicit ArrayView(PyObject* array) noexcept;
+    ~ArrayView() { Py_XDECREF(capsule_); }
+    ArrayView(const ArrayView&) = delete;
+    ArrayView& operator=(const ArrayView&) = delete;
+
+    explicit operator bool() const noexcept { return interface_ != nullptr; }
+    const ArrayInterface* operator->() const noexcept { return interface_; }
+    std::uint64_t nbytes() const noexcept;
+
+private:
+    PyObject* capsule_;
+    const ArrayInterface* interface_ = nullptr;
+};
+
+/// The block at the end of the array's chain of bases, borrowed; null when it has none, without error.
+Block* find_block(PyObject* array) noexcept;
+
+/// Makes the bytes that the array covers durable; nothing to do where it is not on a shelf.
+int persist_array(PyObject* array) noexcept;
+
+/// Whether `object` is an instance of ArrayBase.
+bool is_shelved_array(PyObject* object) noexcept;
+
+void add_array_type(pybind11::module_& module);
+
+}  // namespace pymm::python

@@ -1,0 +1,276 @@
+#include "handle.hpp"
+
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <pymm/namespace.hpp>
+
+#include "array.hpp"
+#include "block.hpp"
+#include "ref.hpp"
+
+namespace py = pybind11;
+
+namespace pymm::python {
+
+namespace {
+
+// Everything that may wait, copy or flush runs without the GIL. Nothing below takes the GIL while it is
+// inside the library: the library's locks are never held by a thread that waits for Python.
+template <class F>
+auto unlocked(F&& work) {
+    const py::gil_scoped_release release;
+    return work();
+}
+
+/// Bytes of an object with a contiguous buffer; keeps the buffer while it lives.
+class Buffer {
+public:
+    explicit Buffer(py::handle object) {
+        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) < 0) throw py::error_already_set();
+    }
+    ~Buffer() { PyBuffer_Release(&view_); }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+
+    std::span<const std::byte> bytes() const {
+        return {static_cast<const std::byte*>(view_.buf), static_cast<std::size_t>(view_.len)};
+    }
+
+private:
+    Py_buffer view_;
+};
+
+Type scalar_type(int kind, std::string dtype, std::uint32_t itemsize) {
+    Type type = Type::value(static_cast<Kind>(kind));
+    type.dtype = std::move(dtype);
+    if (type.kind == Kind::scalar) type.itemsize = itemsize;
+    return type;
+}
+
+// --- what Handle and Batch have in common -------------------------------------------------------
+
+/// Copies a contiguous NumPy array from its own memory: a memory-mapped file is never read whole.
+template <class Target>
+void put_array(Target& target, const std::string& name, py::handle array, std::string dtype, bool fortran) {
+    const ArrayView view(array.ptr());
+    if (!view) throw py::error_already_set();
+    if ((view->flags & (fortran ? ArrayInterface::f_contiguous : ArrayInterface::c_contiguous)) == 0)
+        throw py::value_error("put_array: the array is not contiguous in the order given");
+    const Type type = Type::array(std::move(dtype), static_cast<std::uint32_t>(view->itemsize),
+                                  std::vector<std::int64_t>(view->shape, view->shape + view->nd), fortran);
+    const std::span bytes(static_cast<const std::byte*>(view->data), type.nbytes());
+    unlocked([&] { target.put(name, bytes, type); });
+}
+
+template <class Target>
+void put_value(Target& target, const std::string& name, py::handle bytes, int kind, std::string dtype,
+               std::uint32_t itemsize) {
+    const Type type = scalar_type(kind, std::move(dtype), itemsize);
+    const Buffer buffer(bytes);
+    unlocked([&] { target.put(name, buffer.bytes(), type); });
+}
+
+// --- Stage --------------------------------------------------------------------------------------
+
+class Stage {
+public:
+    explicit Stage(Staged staged) : staged_(std::move(staged)) {}
+
+    py::memoryview memory() {
+        const auto bytes = staged_.memory();
+        return py::memoryview::from_memory(bytes.data(), static_cast<py::ssize_t>(bytes.size()));
+    }
+    Staged take() { return std::move(staged_); }
+
+private:
+    Staged staged_;
+};
+
+// --- Handle -------------------------------------------------------------------------------------
+
+class Handle {
+public:
+    Handle(Shelf shelf) : shelf_(std::move(shelf)), granularity_(shelf_.stat().granularity) {}
+
+    static Handle open(const std::string& path, const std::string& name, bool writable) {
+        return unlocked([&] {
+            return Handle(Shelf::open(path, name, writable ? Mode::read_write : Mode::read_only));
+        });
+    }
+
+    static Handle create(const std::string& path, const std::string& name, std::uint64_t capacity,
+                         bool force) {
+        CreateOptions options;
+        options.capacity = capacity;
+        options.force = force;
+        return unlocked([&] { return Handle(Namespace::open(path).create(name, options)); });
+    }
+
+    Shelf& shelf() { return shelf_; }
+
+    py::object get(const std::string& name) {
+        View view;
+        unlocked([&] {
+            const std::optional<BlobInfo> info = shelf_.find(name);
+            if (!info) return;
+            const bool in_place = info->type.kind == Kind::ndarray || info->type.kind == Kind::raw;
+            if (in_place && shelf_.writable()) {
+                try {
+                    view = shelf_.get(name, Access::write);
+                    return;
+                } catch (const ReadOnlyError&) {
+                    // Sealed, or the media failed: still readable.
+                }
+            }
+            view = shelf_.get(name, Access::read);
+        });
+        if (!view) throw py::key_error(name);
+        PyObject* block = make_block(std::move(view), shelf_.identity(), granularity_);
+        if (block == nullptr) throw py::error_already_set();
+        return py::reinterpret_steal<py::object>(block);
+    }
+
+    /// Whether `block` shows the present version of the variable.
+    bool is_current(const std::string& name, py::handle block) {
+        if (!is_block(block.ptr())) return false;
+        const Block& b = *reinterpret_cast<const Block*>(block.ptr());
+        if (b.shelf != shelf_.identity()) return false;
+        const std::optional<BlobInfo> info = shelf_.find(name);
+        const BlobInfo& ours = b.view.info();
+        return info && info->id == ours.id && info->sequence == ours.sequence &&
+               info->offset == ours.offset;
+    }
+
+    Stage stage(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape, bool fortran,
+                bool zero) {
+        const Type type = Type::array(std::move(dtype), itemsize, std::move(shape), fortran);
+        return unlocked([&] {
+            Staged staged = shelf_.stage(type, type.nbytes());
+            if (zero) staged.zero();
+            return Stage(std::move(staged));
+        });
+    }
+
+    std::vector<std::string> names(const std::string& prefix, std::size_t limit) const {
+        return unlocked([&] {
+            std::vector<std::string> result;
+            if (limit == 0) return result;
+            shelf_.for_each(prefix, [&](const BlobInfo& info) {
+                result.push_back(info.name);
+                return result.size() < limit;
+            });
+            return result;
+        });
+    }
+
+    /// (name, kind, dtype, shape, bytes) of the first variables.
+    py::list table(std::size_t limit) const {
+        const auto infos = unlocked([&] {
+            std::vector<BlobInfo> result;
+            if (limit == 0) return result;
+            shelf_.for_each({}, [&](const BlobInfo& info) {
+                result.push_back(info);
+                return result.size() < limit;
+            });
+            return result;
+        });
+        py::list rows;
+        for (const BlobInfo& info : infos)
+            rows.append(py::make_tuple(info.name, std::string(kind_name(info.type.kind)), info.type.dtype,
+                                       py::tuple(py::cast(info.type.shape)), info.size));
+        return rows;
+    }
+
+    py::dict stat() const {
+        const ShelfInfo info = unlocked([&] { return shelf_.stat(); });
+        py::dict result;
+        result["name"] = info.name;
+        result["uuid"] = info.uuid;
+        result["capacity"] = info.capacity;
+        result["used"] = info.used;
+        result["free"] = info.free;
+        result["blobs"] = info.blobs;
+        result["sequence"] = info.sequence;
+        result["granularity"] = std::string(granularity_name(info.granularity));
+        result["writable"] = info.writable;
+        return result;
+    }
+
+private:
+    Shelf shelf_;
+    Granularity granularity_;
+};
+
+std::uintptr_t identity(Handle& h) { return reinterpret_cast<std::uintptr_t>(h.shelf().identity()); }
+
+}  // namespace
+
+void add_handle_types(py::module_& module) {
+    using namespace py::literals;
+
+    py::class_<Stage>(module, "Stage", "Space for an array, to be filled and then put.")
+        .def("memory", &Stage::memory, "Valid until it is put; the caller keeps the Stage.");
+
+    py::class_<Batch>(module, "Batch", "Several changes that become durable together.")
+        .def("put_array", &put_array<Batch>, "name"_a, "array"_a, "dtype"_a, "fortran"_a)
+        .def("put_value", &put_value<Batch>, "name"_a, "data"_a, "kind"_a, "dtype"_a = "",
+             "itemsize"_a = 1)
+        .def("put_stage",
+             [](Batch& b, const std::string& name, Stage& stage) {
+                 unlocked([&] { b.put(name, stage.take()); });
+             })
+        .def("erase", [](Batch& b, const std::string& name) { b.erase(name); })
+        .def("rename",
+             [](Batch& b, const std::string& from, const std::string& to) { b.rename(from, to); })
+        .def("commit", [](Batch& b) { unlocked([&] { b.commit(); }); })
+        .def("__len__", &Batch::size);
+
+    py::class_<Handle>(module, "Handle", "An open shelf of the library.")
+        .def_static("open", &Handle::open, "path"_a, "name"_a, "writable"_a)
+        .def_static("create", &Handle::create, "path"_a, "name"_a, "capacity"_a, "force"_a)
+        .def_property_readonly("identity", &identity)
+        .def_property_readonly("name", [](Handle& h) { return h.shelf().name(); })
+        .def_property_readonly("path", [](Handle& h) { return h.shelf().path(); })
+        .def_property_readonly("writable", [](Handle& h) { return h.shelf().writable(); })
+        .def_property_readonly("is_open", [](Handle& h) { return h.shelf().is_open(); })
+        .def("put_array",
+             [](Handle& h, const std::string& name, py::handle array, std::string dtype, bool fortran) {
+                 put_array(h.shelf(), name, array, std::move(dtype), fortran);
+             })
+        .def("put_value",
+             [](Handle& h, const std::string& name, py::handle data, int kind, std::string dtype,
+                std::uint32_t itemsize) {
+                 put_value(h.shelf(), name, data, kind, std::move(dtype), itemsize);
+             },
+             "name"_a, "data"_a, "kind"_a, "dtype"_a = "", "itemsize"_a = 1)
+        .def("put_stage",
+             [](Handle& h, const std::string& name, Stage& stage) {
+                 unlocked([&] { h.shelf().put(name, stage.take()); });
+             })
+        .def("stage", &Handle::stage, "dtype"_a, "itemsize"_a, "shape"_a, "fortran"_a, "zero"_a)
+        .def("get", &Handle::get, "Block of a variable; KeyError when there is none.")
+        .def("is_current", &Handle::is_current)
+        .def("contains",
+             [](Handle& h, const std::string& name) { return h.shelf().contains(name); })
+        .def("erase",
+             [](Handle& h, const std::string& name) { unlocked([&] { h.shelf().erase(name); }); })
+        .def("rename",
+             [](Handle& h, const std::string& from, const std::string& to, bool replace) {
+                 unlocked([&] { h.shelf().rename(from, to, replace); });
+             },
+             "old"_a, "new"_a, "replace"_a)
+        .def("batch", [](Handle& h) { return h.shelf().batch(); })
+        .def("names", &Handle::names, "prefix"_a, "limit"_a)
+        .def("table", &Handle::table, "limit"_a)
+        .def("__len__", [](Handle& h) { return unlocked([&] { return h.shelf().size(); }); })
+        .def("persist", [](Handle& h) { unlocked([&] { h.shelf().persist(); }); })
+        .def("stat", &Handle::stat)
+        .def("close", [](Handle& h) { unlocked([&] { h.shelf().close(); }); });
+}
+
+}  // namespace pymm::python

@@ -1,0 +1,20 @@
+// pymm._pymm: what the Python part of the module is built on. Not an interface for users.
+#include <pybind11/pybind11.h>
+
+#include <pymm/version.hpp>
+
+#include "array.hpp"
+#include "attributes.hpp"
+#include "block.hpp"
+#include "errors.hpp"
+#include "handle.hpp"
+
+PYBIND11_MODULE(_pymm, module) {
+    module.doc() = "Extension below the module pymm.";
+    module.attr("version") = pymm::version();
+    pymm::python::register_errors();
+    pymm::python::add_block_type(module);
+    pymm::python::add_array_type(module);
+    pymm::python::add_shelf_type(module);
+    pymm::python::add_handle_types(module);
+}
