@@ -336,8 +336,8 @@ TEST_CASE("sim: page granularity tears at sectors while it writes, is durable wh
 TEST_CASE("sim: after a failed sync a second one promises nothing") {
     Options options;
     options.granularity = Granularity::page;
-    options.fail_sync = 2;
     SimMachine machine(options);
+    machine.fail_sync_after(2);
     SimMedia media(machine, "m", 8192);
     const std::uint64_t value = 1;
     media.write(0, &value, 8);

@@ -36,6 +36,16 @@ format::Uuid test_uuid() {
     return uuid;
 }
 
+/// Negative control: a build that has forgotten to alternate between the copies.
+class OneSuperblock final : public MediaRef {
+public:
+    using MediaRef::MediaRef;
+    void write(std::uint64_t offset, const void* source, std::size_t size) override {
+        MediaRef::write(offset == format::kSuperblockOffset[1] ? format::kSuperblockOffset[0] : offset, source,
+                        size);
+    }
+};
+
 void fill(View& view, std::uint64_t offset, const std::vector<std::byte>& bytes) {
     std::copy(bytes.begin(), bytes.end(),
               view.writable_bytes().begin() + static_cast<std::ptrdiff_t>(offset));
@@ -92,31 +102,39 @@ CrashRun::~CrashRun() {
 }
 
 void CrashRun::open() {
-    shelf_ = open_shelf(std::make_unique<MediaRef>(map_), std::make_unique<MediaRef>(data_), locks_,
-                        Mode::read_write);
+    auto map = options_.one_superblock ? std::make_unique<OneSuperblock>(map_)
+                                       : std::make_unique<MediaRef>(map_);
+    shelf_ = open_shelf(std::move(map), std::make_unique<MediaRef>(data_), locks_, Mode::read_write);
 }
 
 /// Runs one operation. While it does, either state may be found; when it has returned, only the new one.
+/// After an I/O error it stays open which.
 template <class F>
-void CrashRun::change(State next, F&& operation) {
+bool CrashRun::change(State next, F&& operation) {
     next_ = std::move(next);
-    operation();
-    state_ = std::move(*next_);
+    bool done = true;
+    try {
+        operation();
+        state_ = std::move(*next_);
+    } catch (const NoSpaceError&) {
+        done = false;
+    }
     next_.reset();
     machine_.cut();
+    return done;
 }
 
-void CrashRun::put(const std::string& name, const Value& value) {
+bool CrashRun::put(const std::string& name, const Value& value) {
     State next = state_;
     next[name] = value;
-    change(std::move(next), [&] { shelf_.put(name, value.bytes, value.type); });
+    return change(std::move(next), [&] { shelf_.put(name, value.bytes, value.type); });
 }
 
-void CrashRun::put_staged(const std::string& name, std::uint64_t size, bool in_memory) {
+bool CrashRun::put_staged(const std::string& name, std::uint64_t size, bool in_memory) {
     const Value value = make_value(size, ++value_);
     State next = state_;
     next[name] = value;
-    change(std::move(next), [&] {
+    return change(std::move(next), [&] {
         Staged staged = shelf_.stage(value.type, size);
         const std::span<const std::byte> bytes(value.bytes);
         if (in_memory) {
@@ -130,22 +148,22 @@ void CrashRun::put_staged(const std::string& name, std::uint64_t size, bool in_m
     });
 }
 
-void CrashRun::erase(const std::string& name) {
+bool CrashRun::erase(const std::string& name) {
     State next = state_;
     next.erase(name);
-    change(std::move(next), [&] { shelf_.erase(name); });
+    return change(std::move(next), [&] { shelf_.erase(name); });
 }
 
-void CrashRun::rename(const std::string& from, const std::string& to) {
+bool CrashRun::rename(const std::string& from, const std::string& to) {
     State next = state_;
     auto node = next.extract(from);
     next.erase(to);
     node.key() = to;
     next.insert(std::move(node));
-    change(std::move(next), [&] { shelf_.rename(from, to, true); });
+    return change(std::move(next), [&] { shelf_.rename(from, to, true); });
 }
 
-void CrashRun::batch(const std::vector<BatchOp>& ops) {
+bool CrashRun::batch(const std::vector<BatchOp>& ops) {
     State next = state_;
     std::vector<Value> values;
     for (const BatchOp& op : ops) {
@@ -161,7 +179,7 @@ void CrashRun::batch(const std::vector<BatchOp>& ops) {
             next.insert(std::move(node));
         }
     }
-    change(std::move(next), [&] {
+    return change(std::move(next), [&] {
         Batch batch = shelf_.batch();
         for (std::size_t i = 0; i < ops.size(); ++i) {
             const BatchOp& op = ops[i];
@@ -314,7 +332,7 @@ std::string CrashRun::cut_again(std::vector<std::span<std::byte>>& image, const 
     ++totals_.recuts;
     Options options = options_.machine;
     options.seed = mix(id.seed ^ mix(id.cut ^ mix(id.image)));
-    options.skip_flush = options.skip_drain = options.fail_sync = 0;
+    options.skip_flush = options.skip_drain = 0;
     SimMachine machine(options);
     SimMedia map(machine, "map", image[0]);
     SimMedia data(machine, "data", image[1]);

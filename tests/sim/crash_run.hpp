@@ -49,6 +49,8 @@ struct CrashOptions {
     bool stop_at_first = true;           // no more images after one was wrong
     /// Called with each image before it is opened: a negative control's way to leave a check out.
     std::function<void(Image&)> tamper;
+    /// Negative control: every superblock goes to the first copy's place.
+    bool one_superblock = false;
 };
 
 struct CrashTotals {
@@ -68,19 +70,20 @@ public:
     CrashRun& operator=(const CrashRun&) = delete;
 
     // ---- Operations, on the shelf and on the model ----
-    void put(const std::string& name, const Value& value);
-    void put(const std::string& name, std::uint64_t size) { put(name, make_value(size, ++value_)); }
+    // False where there was no space for it; then nothing has changed.
+    bool put(const std::string& name, const Value& value);
+    bool put(const std::string& name, std::uint64_t size) { return put(name, make_value(size, ++value_)); }
     /// By way of stage(): `in_memory` fills it through memory(), else by two writes.
-    void put_staged(const std::string& name, std::uint64_t size, bool in_memory);
-    void erase(const std::string& name);
-    void rename(const std::string& from, const std::string& to);
+    bool put_staged(const std::string& name, std::uint64_t size, bool in_memory);
+    bool erase(const std::string& name);
+    bool rename(const std::string& from, const std::string& to);
     struct BatchOp {
         enum { put, erase, rename } what;
         std::string name;
         std::string to;
         std::uint64_t size = 0;
     };
-    void batch(const std::vector<BatchOp>& ops);
+    bool batch(const std::vector<BatchOp>& ops);
     /// Stores through a writable view; durable when `persist`, else whenever.
     void store(const std::string& name, std::uint64_t offset, std::uint64_t size, bool persist);
     void persist();
@@ -101,7 +104,7 @@ private:
 
     void open();
     template <class F>
-    void change(State next, F&& operation);
+    bool change(State next, F&& operation);
     void on_cut(CutPoint& cut);
     void check(CutPoint& cut, Image& image);
     std::string check_read(std::vector<std::span<std::byte>>& image, const State** found);

@@ -51,7 +51,9 @@ CutPoint::CutPoint(SimMachine& machine, std::uint64_t number, EventKind before)
         const SimMedia& media = *machine.media()[m];
         const std::uint64_t size = media.piece_size() == 512 ? 512 : 8;
         for (const auto& [index, piece] : media.open_pieces()) {
-            Unit unit{m, index, &piece, {}};
+            const bool neighbour = !units_.empty() && units_.back().media == m && units_.back().index + 1 == index;
+            if (!neighbour) ++blocks_;
+            Unit unit{m, index, &piece, blocks_, {}};
             for (std::size_t w = 0; w * size < media.piece_size(); ++w) {
                 std::vector<std::size_t> choices;
                 for (std::size_t v = 0; v < piece.versions.size(); ++v) {
@@ -130,14 +132,18 @@ void CutPoint::fill_random(std::uint64_t number, Image& image) {
     const std::size_t n = units_.size();
     const auto newest = [](const Unit& unit) { return unit.piece->versions.size() - 1; };
 
-    // The telling ones: nothing of it, all of it, one line early, one line late.
+    // The telling ones first: nothing of it; all of it; each block of neighbouring lines (a record, a
+    // blob, a superblock) ahead of the rest, or behind it.
     if (number == 0) return;
-    if (number == 1) {
-        for (const Unit& unit : units_) put(image, unit, newest(unit));
+    const std::uint64_t block = number / 2;  // 0 is none
+    if (block <= blocks_) {
+        const bool alone = number % 2 == 0;
+        for (const Unit& unit : units_)
+            if ((unit.block == block) == alone) put(image, unit, newest(unit));
         return;
     }
     const std::uint64_t shape = random.below(6);
-    if (shape < 2) {
+    if (shape < 2) {  // one line early, one line late
         const std::size_t odd = random.below(n);
         for (std::size_t i = 0; i < n; ++i)
             if ((i == odd) == (shape == 0)) put(image, units_[i], newest(units_[i]));

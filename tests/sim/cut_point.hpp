@@ -44,7 +44,7 @@ public:
     bool exhaustive(std::uint64_t budget) const { return words_ <= budget || lines_ <= budget; }
 
     /// Calls `visit` with different images: all combinations where they fit the budget, else nothing
-    /// durable, everything durable, each line alone, all but each line, and then random ones.
+    /// durable, everything durable, each block of neighbours alone, all but each, and then random ones.
     void images(std::uint64_t budget, const std::function<void(Image&)>& visit);
     /// One image again.
     void image(std::uint64_t budget, std::uint64_t number, const std::function<void(Image&)>& visit);
@@ -57,6 +57,7 @@ private:
         std::size_t media;
         std::uint64_t index;
         const SimMedia::Piece* piece;
+        std::uint64_t block;  // from 1; neighbouring pieces share one
         // Words (page granularity: the one sector) that differ between versions: index and the
         // versions that show each of its distinct values.
         struct Word {
@@ -78,6 +79,7 @@ private:
     std::uint64_t number_;
     EventKind before_;
     std::vector<Unit> units_;
+    std::uint64_t blocks_ = 0;
     std::uint64_t words_ = 1;  // combinations, saturated
     std::uint64_t lines_ = 1;
 };

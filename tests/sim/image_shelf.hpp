@@ -17,7 +17,7 @@ namespace pymm::sim {
 
 /// A Media that forwards to one that outlives it: a shelf owns its media, but the simulated ones stay for
 /// the next session.
-class MediaRef final : public Media {
+class MediaRef : public Media {
 public:
     explicit MediaRef(Media& target)
         : Media(target.name(), target.granularity(), target.writable()), target_(target) {

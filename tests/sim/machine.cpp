@@ -53,6 +53,23 @@ void SimMachine::offer_cut(EventKind kind) {
     on_cut(cut);
 }
 
+bool SimMachine::flush_is_skipped(EventKind kind, const SimMedia& media, std::uint64_t offset,
+                                  std::uint64_t size) {
+    const bool skip = ++flushes_ == options_.skip_flush;
+    // Text costs more than a flush: only where somebody will ask.
+    if (!skip && options_.skip_drain == 0) return false;
+    last_flush_ = std::string(event_name(kind)) + " of " + media.name() + "+" + std::to_string(offset) + ", " +
+                  std::to_string(size) + " bytes";
+    if (skip) skipped_ = "flush " + std::to_string(flushes_) + ": " + last_flush_;
+    return skip;
+}
+
+bool SimMachine::drain_is_skipped() {
+    if (++drains_ != options_.skip_drain) return false;
+    skipped_ = "drain " + std::to_string(drains_) + " after " + last_flush_;
+    return true;
+}
+
 // ---- SimMedia -----------------------------------------------------------------------------------
 
 SimMedia::SimMedia(SimMachine& machine, std::string name, std::span<const std::byte> contents)
@@ -107,7 +124,7 @@ void SimMedia::flush(std::uint64_t offset, std::uint64_t size) {
 }
 
 void SimMedia::sync(EventKind kind, std::uint64_t offset, std::uint64_t size) {
-    const bool skipped = machine_.flush_is_skipped();
+    const bool skipped = machine_.flush_is_skipped(kind, *this, offset, size);
     if (granularity_ != Granularity::page) {
         if (!skipped) mark_flushed(offset, size);
         return;

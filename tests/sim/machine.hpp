@@ -45,8 +45,6 @@ struct Options {
     // Negative controls. Counted from 1 over all media of the machine; 0 is none.
     std::uint64_t skip_flush = 0;  ///< the k-th flush (or flushing half of a write) does nothing
     std::uint64_t skip_drain = 0;  ///< the k-th drain does nothing
-    /// Page granularity: the k-th sync (write, fill_zero or flush) fails with EIO.
-    std::uint64_t fail_sync = 0;
 };
 
 class SimMachine {
@@ -62,9 +60,16 @@ public:
     std::uint64_t events() const noexcept { return events_; }
     std::uint64_t flushes() const noexcept { return flushes_; }
     std::uint64_t drains() const noexcept { return drains_; }
-    std::uint64_t syncs() const noexcept { return syncs_; }
     /// The media in order of their making. They must outlive every use of the machine but destruction.
     const std::vector<SimMedia*>& media() const noexcept { return media_; }
+
+    /// What the negative controls left out: "flush 17: write of map+0, 4096 bytes",
+    /// "drain 5 after write of data+8192, 512 bytes".
+    const std::string& skipped() const noexcept { return skipped_; }
+
+    /// Page granularity: the k-th sync (write, fill_zero or flush) from now fails with EIO.
+    void fail_sync_after(std::uint64_t k) noexcept { fail_sync_ = syncs_ + k; }
+    bool sync_has_failed() const noexcept { return fail_sync_ != 0 && syncs_ >= fail_sync_; }
 
     /// A cut point of its own, after an operation has returned.
     void cut() { event(EventKind::end); }
@@ -74,17 +79,20 @@ private:
 
     void event(EventKind kind);
     void offer_cut(EventKind kind);
-    bool flush_is_skipped() { return ++flushes_ == options_.skip_flush; }
-    bool drain_is_skipped() { return ++drains_ == options_.skip_drain; }
-    bool sync_fails() { return ++syncs_ == options_.fail_sync; }
+    bool flush_is_skipped(EventKind kind, const SimMedia& media, std::uint64_t offset, std::uint64_t size);
+    bool drain_is_skipped();
+    bool sync_fails() { return ++syncs_ == fail_sync_; }
 
     Options options_;
     std::vector<SimMedia*> media_;
+    std::string skipped_;
+    std::string last_flush_;
     std::uint64_t events_ = 0;
     std::uint64_t cuts_ = 0;
     std::uint64_t flushes_ = 0;
     std::uint64_t drains_ = 0;
     std::uint64_t syncs_ = 0;
+    std::uint64_t fail_sync_ = 0;
 };
 
 class SimMedia final : public Media {
