@@ -81,7 +81,9 @@ public:
 
     /// Folds the tail into runs and starts a new log segment of at least `min_log` bytes. Returns nothing;
     /// retired metadata is released when no reader looks at it.
-    void checkpoint(std::uint64_t min_log = 0, bool clean = false);
+    void checkpoint(std::uint64_t min_log = 0, bool clean = false, bool merge_all = false);
+    /// Merges all runs into one, which gives back what superseded entries occupy.
+    void compact();
     /// Records a clean end. A no-op when nothing was written.
     void close_session();
 

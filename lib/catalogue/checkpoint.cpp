@@ -74,14 +74,16 @@ void Catalogue::drop_spare() {
 // Enough to fold a full tail and all runs into one, with a new log and zone table: a shelf that is full in
 // every other respect can still be emptied.
 std::uint64_t Catalogue::spare_size() const {
+    // The tail's share with the longest entry there is, the runs' share with what they hold.
     const std::uint64_t log = root_.base_log_size;
-    RunWriter::Bound bound = run_bound(runs_.size());
-    bound.names += log / sizeof(Entry) + 1;
-    bound.bytes += log;
-    bound.max_entry = std::max<std::uint64_t>(bound.max_entry, sizeof(Entry) + kMaxName);
-    bound.max_name = std::max<std::uint64_t>(bound.max_name, 64);
-    bound.events += log / sizeof(Extent);
-    return round_up(log + RunWriter::pages_bound(bound) * kPage + space_->zone_count() * sizeof(Zone), kPage);
+    const RunWriter::Bound tail{log / sizeof(Entry) + 1, log, kMaxName + sizeof(Entry), kMaxName,
+                                log / sizeof(Extent)};
+    const std::uint64_t pages = RunWriter::pages_bound(run_bound(runs_.size())) + RunWriter::pages_bound(tail);
+    return log + pages * kPage + round_up(space_->zone_count() * sizeof(Zone), kPage);
+}
+
+void Catalogue::compact() {
+    if (runs_.size() > 1) checkpoint(0, false, true);
 }
 
 bool Catalogue::ensure_spare() {
@@ -181,16 +183,19 @@ std::pair<std::size_t, std::uint32_t> Catalogue::choose_inputs() const {
     return {inputs, level};
 }
 
-void Catalogue::checkpoint(std::uint64_t min_log, bool clean) {
+void Catalogue::checkpoint(std::uint64_t min_log, bool clean, bool merge_all) {
     auto [inputs, level] = choose_inputs();
+    const std::uint32_t top = runs_.empty() ? 0 : runs_.front()->ref().level;
+    if (merge_all) inputs = runs_.size(), level = std::max(level, top);
     const bool has_tail = tail_.names() != 0 || tail_.events().size() != 0;
-    if (!has_tail) inputs = 0, level = 0;
+    const bool new_run = has_tail || merge_all;
+    if (!new_run) inputs = 0, level = 0;
 
     std::vector<Extent> fresh;
     std::optional<RunRef> run;
     Superblock next = root_;
     try {
-        if (has_tail) {
+        if (new_run) {
             // What was chosen; else no merge, which can wait while the root has slots; else the spare, which
             // is always enough for a full merge, and that frees all that the runs waste.
             struct Try {
@@ -198,7 +203,6 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean) {
                 std::uint32_t level;
                 bool use_spare;
             };
-            const std::uint32_t top = runs_.empty() ? 0 : runs_.front()->ref().level;
             std::optional<Extent> found;
             for (const Try& t : {Try{inputs, level, false}, Try{0, 0, false},
                                  Try{runs_.size(), std::max(level, top), true}}) {
@@ -323,15 +327,18 @@ void Catalogue::write_root(Superblock& next) {
 
 void Catalogue::begin_session() {
     if (in_session_) return;
+    // The process before us may have died between a store and its fence: what we read then is in the cache
+    // and not on the media. Before the other copy is overwritten, the one in use is made durable, by writing
+    // it: after a failed sync a flush alone would find nothing to do.
+    map_.write(kSuperblockOffset[root_index_], &root_, sizeof root_);
+    map_.drain();
+    // From now on a data file that lost its .map is worth salvaging. Before the first root change, so that
+    // the mark is never missing where data is; written even when it is there, for the same reason.
     DataHeader header;
     std::memcpy(&header, data_.data(), sizeof header);
-    if (header.used == 0) {
-        // From now on a data file that lost its .map is worth salvaging. Before the first root change, so
-        // that it is never missing where data is.
-        header.used = 1;
-        data_.write(0, &header, sizeof header);
-        data_.drain();
-    }
+    header.used = 1;
+    data_.write(0, &header, sizeof header);
+    data_.drain();
     // Ids of blobs that were written but never committed must not come again: salvage tells versions
     // apart by them.
     next_id_ = ((next_id_ >> 32) + 1) << 32;

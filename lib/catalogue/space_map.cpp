@@ -22,6 +22,7 @@ void RangeSet::add(std::uint64_t offset, std::uint64_t size) {
 }
 
 void RangeSet::remove(std::uint64_t offset, std::uint64_t size) {
+    if (size == 0) return;
     const std::uint64_t end = offset + size;
     auto it = map_.upper_bound(offset);
     if (it != map_.begin() && std::prev(it)->second > offset) --it;

@@ -68,7 +68,7 @@ public:
 
     std::uint64_t used() const noexcept { return capacity_ - free_; }
     std::uint64_t free() const noexcept { return free_; }
-    /// A lower bound of the largest free extent.
+    /// An estimate of the largest free extent: exact where zones are loaded, a hint elsewhere.
     std::uint64_t largest() const;
     /// Zone table of the committed state.
     std::vector<format::Zone> table() const;

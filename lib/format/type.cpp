@@ -107,9 +107,14 @@ bool dtype_matches(std::string_view dtype, char kind, std::size_t itemsize) noex
     return dtype.substr(2) == std::to_string(itemsize);
 }
 
-void check_bounds(const Type& type, std::size_t size) {
-    if (const char* problem = format::type_problem(type, size))
-        throw InvalidArgumentError(fmt::format("typed access: {}", problem));
+void check_bounds(const Type& type, const void* data, std::size_t size, std::size_t alignment) {
+    const char* problem = format::type_problem(type, size);
+    if (problem == nullptr && size != 0) {
+        std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(data);
+        for (const std::int64_t stride : type.strides) bits |= static_cast<std::uintptr_t>(stride);
+        if (bits % alignment != 0) problem = "elements are not aligned for this type";
+    }
+    if (problem != nullptr) throw InvalidArgumentError(fmt::format("typed access: {}", problem));
 }
 
 }  // namespace detail

@@ -68,6 +68,13 @@ std::vector<std::byte> ShelfCore::encode_header(const Prepared& p, const Type& t
 void ShelfCore::require_spare(std::string_view name) {
     if (catalogue_->ensure_spare()) return;
     drain_quarantine(true);
+    if (catalogue_->ensure_spare()) return;
+    // The catalogue itself may be what is in the way: scattered runs, full of superseded entries.
+    try {
+        guarded([&] { catalogue_->compact(); });
+    } catch (const NoSpaceError&) {
+    }
+    drain_quarantine(true);
     if (!catalogue_->ensure_spare())
         throw NoSpaceError(fmt::format("shelf '{}': put '{}': full; erase blobs or use a larger shelf", parts_.name,
                                        name));

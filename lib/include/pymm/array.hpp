@@ -17,8 +17,9 @@ namespace pymm {
 namespace detail {
 /// True when elements of NumPy typestr `dtype` can be read as this C++ type on this machine.
 bool dtype_matches(std::string_view dtype, char kind, std::size_t itemsize) noexcept;
-/// Throws InvalidArgumentError unless shape and strides stay inside `size` bytes.
-void check_bounds(const Type& type, std::size_t size);
+/// Throws InvalidArgumentError unless shape and strides stay inside `size` bytes, and strides and data
+/// keep elements aligned.
+void check_bounds(const Type& type, const void* data, std::size_t size, std::size_t alignment);
 
 template <class T>
 struct is_complex : std::false_type {};
@@ -52,7 +53,7 @@ public:
             throw InvalidArgumentError("typed access: elements are " + type.dtype + " of " +
                                        std::to_string(type.itemsize) +
                                        " bytes, not what was asked for");
-        detail::check_bounds(type, size);
+        detail::check_bounds(type, data, size, alignof(T));
     }
 
     std::size_t dimensions() const noexcept { return type_->shape.size(); }

@@ -65,7 +65,7 @@ struct ShelfInfo {
     std::uint64_t capacity;  ///< bytes of the data file
     std::uint64_t used;      ///< bytes allocated, catalogue and log included
     std::uint64_t free;      ///< capacity - used
-    std::uint64_t largest_free;  ///< a lower bound of the largest free extent
+    std::uint64_t largest_free;  ///< an estimate of the largest free extent
     std::uint64_t blobs;     ///< number of blobs
     std::uint64_t sequence;  ///< last durable commit
     std::uint64_t generation;    ///< of the superblock
