@@ -2,8 +2,10 @@
 #include <doctest/doctest.h>
 #include <rapidcheck.h>
 
+#include <complex>
 #include <limits>
 
+#include <pymm/array.hpp>
 #include <pymm/error.hpp>
 #include <pymm/type.hpp>
 
@@ -201,4 +203,46 @@ TEST_CASE("names of kinds") {
     CHECK(kind_name(static_cast<Kind>(10)) == "unknown");
     CHECK(Type::array("<f8", 8, {3}).describe() == "<f8 (3,)");
     CHECK(Type::array("<f8", 8, {3, 4}).describe() == "<f8 (3, 4)");
+}
+
+TEST_CASE("typed access: only as what it is") {
+    const auto matches = [](std::string_view dtype, char kind, std::size_t size) {
+        return detail::dtype_matches(dtype, kind, size);
+    };
+    CHECK(matches("<f8", 'f', 8));
+    CHECK(!matches("<f8", 'f', 4));
+    CHECK(!matches("<f8", 'i', 8));
+    CHECK(!matches(">f8", 'f', 8));
+    CHECK(matches(">u1", 'u', 1));
+    CHECK(matches("|u1", 'u', 1));
+    CHECK(matches("|b1", 'b', 1));
+    CHECK(!matches("<M8[us]", 'i', 8));
+    CHECK(!matches("<f8x", 'f', 8));
+    CHECK(!matches("f8", 'f', 8));
+    CHECK(!matches("", 'f', 8));
+
+    const double values[] = {1, 2, 3, 4, 5, 6};
+    const auto* at = reinterpret_cast<const std::byte*>(values);
+    const Type type = Type::array("<f8", 8, {2, 3});
+    const Array<const double> array(type, at, sizeof values);
+    CHECK(array(1, 2) == 6);
+    CHECK(array.size() == 6);
+    CHECK(array.elements().size() == 6);
+    const Type turned = Type::array("<f8", 8, {2, 3}, true);
+    CHECK(Array<const double>(turned, at, sizeof values)(1, 2) == 6);
+    CHECK(Array<const double>(turned, at, sizeof values)(1, 0) == 2);
+    Type wide = Type::array("<f8", 8, {3, 2});
+    wide.strides = {8, 24};
+    CHECK(Array<const double>(wide, at, sizeof values)(0, 1) == 4);
+    wide.shape = {1, 6};
+    wide.strides = {0, 8};
+    CHECK(Array<const double>(wide, at, sizeof values)(0, 5) == 6);
+    CHECK_THROWS_AS(Array<const float>(type, at, sizeof values), InvalidArgumentError);
+    CHECK_THROWS_AS(Array<const std::int64_t>(type, at, sizeof values), InvalidArgumentError);
+    CHECK_THROWS_AS(Array<const std::complex<double>>(type, at, sizeof values), InvalidArgumentError);
+    CHECK_THROWS_AS(Array<const double>(type, at, sizeof values - 8), InvalidArgumentError);
+    CHECK_THROWS_AS(Array<const double>(Type::value(Kind::real), at, 8), InvalidArgumentError);
+    Type sparse = Type::array("<f8", 8, {2, 2});
+    sparse.strides = {0, 8};
+    CHECK_THROWS_AS(Array<const double>(sparse, at, 32).elements(), InvalidArgumentError);
 }
