@@ -350,6 +350,44 @@ TEST_CASE("crash: after a sync has failed the shelf is read-only and what it ack
     CHECK(failed > 50);
 }
 
+// ---- Death of the process before the power goes -------------------------------------------------
+
+TEST_CASE("crash: a process dies, another goes on, then the power goes") {
+    // What a dead process wrote is seen by the next one though it may not be durable: nothing new may
+    // rest on it.
+    using Death = CrashRun::Death;
+    std::uint64_t deaths = 0;
+    for (const Granularity granularity : {Granularity::cache_line, Granularity::page}) {
+        bool more = true;
+        for (std::uint64_t k = 1; more; k += thorough() ? 1 : 3) {
+            for (const Death death : {Death::before, Death::in_the_middle, Death::after}) {
+                CrashOptions options = options_for("death-" + std::to_string(k), granularity);
+                options.images = thorough() ? 40 : 12;
+                options.images_after_death_only = true;
+                options.recut_every = 0;
+                CrashRun crash(options);
+                crash.kill_at(k, death);
+                try {
+                    everything(crash);
+                } catch (const Killed&) {
+                }
+                more = !crash.alive();
+                if (!more) break;
+                ++deaths;
+                crash.revive();
+                crash.put("a", 60);
+                crash.put("c", 5500);
+                crash.reopen();
+                crash.put("z", 10);
+                REQUIRE(crash.failure() == "");
+                REQUIRE(crash.compare_now() == "");
+                g_totals += crash.totals();
+            }
+        }
+    }
+    MESSAGE(deaths << " deaths");
+}
+
 TEST_CASE("crash: totals") {
     MESSAGE(g_totals.cuts << " cut points, " << g_totals.images << " images, " << g_totals.written_again
                           << " of them written to again, " << g_totals.recuts << " recoveries cut, giving "

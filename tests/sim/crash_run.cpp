@@ -36,22 +36,49 @@ format::Uuid test_uuid() {
     return uuid;
 }
 
-/// Negative control: a build that has forgotten to alternate between the copies.
-class OneSuperblock final : public MediaRef {
-public:
-    using MediaRef::MediaRef;
-    void write(std::uint64_t offset, const void* source, std::size_t size) override {
-        MediaRef::write(offset == format::kSuperblockOffset[1] ? format::kSuperblockOffset[0] : offset, source,
-                        size);
-    }
-};
-
 void fill(View& view, std::uint64_t offset, const std::vector<std::byte>& bytes) {
     std::copy(bytes.begin(), bytes.end(),
               view.writable_bytes().begin() + static_cast<std::ptrdiff_t>(offset));
 }
 
 }  // namespace
+
+/// The media as one process has it: it may die at any call, and it may be a build with a bug.
+class ProcessMedia final : public MediaRef {
+public:
+    ProcessMedia(Media& target, std::shared_ptr<CrashRun::KillSwitch> kill, bool one_superblock)
+        : MediaRef(target), kill_(std::move(kill)), one_superblock_(one_superblock) {}
+
+    void write(std::uint64_t offset, const void* source, std::size_t size) override {
+        if (one_superblock_ && offset == format::kSuperblockOffset[1]) offset = format::kSuperblockOffset[0];
+        if (step([&](std::uint64_t part) { std::memmove(data_ + offset, source, part); }, size))
+            MediaRef::write(offset, source, size);
+    }
+    void fill_zero(std::uint64_t offset, std::uint64_t size) override {
+        if (step([&](std::uint64_t part) { std::memset(data_ + offset, 0, part); }, size))
+            MediaRef::fill_zero(offset, size);
+    }
+    void flush(std::uint64_t offset, std::uint64_t size) override {
+        if (step([](std::uint64_t) {}, 0)) MediaRef::flush(offset, size);
+    }
+    void drain() override {
+        if (step([](std::uint64_t) {}, 0)) MediaRef::drain();
+    }
+
+private:
+    /// False in a dead process. At its death, `store` is done as far as it came.
+    template <class F>
+    bool step(F&& store, std::uint64_t size) {
+        if (kill_->dead) return false;
+        if (kill_->countdown == 0 || --kill_->countdown != 0) return true;
+        kill_->dead = true;
+        if (kill_->death == CrashRun::Death::in_the_middle) store(size / 2);
+        if (kill_->death == CrashRun::Death::after) store(size);
+        throw Killed();
+    }
+    std::shared_ptr<CrashRun::KillSwitch> kill_;
+    bool one_superblock_;
+};
 
 std::vector<std::byte> make_bytes(std::uint64_t size, std::uint64_t seed) {
     std::vector<std::byte> bytes(size);
@@ -102,9 +129,8 @@ CrashRun::~CrashRun() {
 }
 
 void CrashRun::open() {
-    auto map = options_.one_superblock ? std::make_unique<OneSuperblock>(map_)
-                                       : std::make_unique<MediaRef>(map_);
-    shelf_ = open_shelf(std::move(map), std::make_unique<MediaRef>(data_), locks_, Mode::read_write);
+    shelf_ = open_shelf(std::make_unique<ProcessMedia>(map_, switch_, options_.one_superblock),
+                        std::make_unique<ProcessMedia>(data_, switch_, false), locks_, Mode::read_write);
 }
 
 /// Runs one operation. While it does, either state may be found; when it has returned, only the new one.
@@ -115,7 +141,9 @@ bool CrashRun::change(State next, F&& operation) {
     bool done = true;
     try {
         operation();
+        require_alive();
         state_ = std::move(*next_);
+        other_.reset();
     } catch (const NoSpaceError&) {
         done = false;
     }
@@ -208,6 +236,7 @@ void CrashRun::store(const std::string& name, std::uint64_t offset, std::uint64_
         return;
     }
     view.persist(offset, size);
+    require_alive();
     std::copy(bytes.begin(), bytes.end(), value.bytes.begin() + static_cast<std::ptrdiff_t>(offset));
     if (value.stored == value.bytes) value.stored.clear();
     machine_.cut();
@@ -215,22 +244,52 @@ void CrashRun::store(const std::string& name, std::uint64_t offset, std::uint64_
 
 void CrashRun::persist() {
     shelf_.persist();
+    require_alive();
     for (auto& [name, value] : state_)
-        if (!value.stored.empty()) value.bytes = std::exchange(value.stored, {});
+        if (!value.stored.empty() && !value.abandoned) value.bytes = std::exchange(value.stored, {});
     machine_.cut();
 }
 
 void CrashRun::close() {
     shelf_.close();
     shelf_ = {};
+    require_alive();
     for (auto& [name, value] : state_)
-        if (!value.stored.empty()) value.bytes = std::exchange(value.stored, {});
+        if (!value.stored.empty() && !value.abandoned) value.bytes = std::exchange(value.stored, {});
     machine_.cut();
 }
 
 void CrashRun::reopen() {
     close();
     open();
+    machine_.cut();
+}
+
+/// The library reports errors of a close to nobody, and so a death in it.
+void CrashRun::require_alive() const {
+    if (switch_->dead) throw Killed();
+}
+
+void CrashRun::kill_at(std::uint64_t k, Death death) {
+    switch_->countdown = k;
+    switch_->death = death;
+}
+
+void CrashRun::revive() {
+    revived_ = true;
+    shelf_ = {};
+    switch_ = std::make_shared<KillSwitch>();
+    open();
+    other_ = std::exchange(next_, std::nullopt);
+    for (State* state : {&state_, other_ ? &*other_ : &state_})
+        for (auto& [name, value] : *state) value.abandoned = !value.stored.empty();
+    if (const std::string problem = compare(shelf_, state_); !problem.empty()) {
+        const std::string new_problem = other_ ? compare(shelf_, *other_) : problem;
+        if (!new_problem.empty() && failure_.empty())
+            failure_ = options_.workload + ": after the death of a process: neither the old state (" + problem +
+                       ") nor the new (" + new_problem + ")";
+        std::swap(state_, *other_);
+    }
     machine_.cut();
 }
 
@@ -243,6 +302,7 @@ std::string CrashRun::compare_now() {
 
 void CrashRun::on_cut(CutPoint& cut) {
     if (!failure_.empty() && options_.stop_at_first) return;
+    if (options_.images_after_death_only && !revived_) return;
     const auto visit = [&](Image& image) {
         if (failure_.empty() || !options_.stop_at_first) check(cut, image);
     };
@@ -273,14 +333,15 @@ std::string CrashRun::check_read(std::vector<std::span<std::byte>>& image, const
     try {
         SimLocks locks;
         const Shelf shelf = open_image(image, locks, options_.machine.granularity, Mode::read_only);
-        std::string problem = compare(shelf, state_);
-        *found = &state_;
-        if (!problem.empty() && next_) {
-            const std::string other = compare(shelf, *next_);
-            *found = &*next_;
-            problem = other.empty() ? "" : "neither the old state (" + problem + ") nor the new (" + other + ")";
+        std::string problem;
+        *found = nullptr;
+        for (const State* state : {&state_, next_ ? &*next_ : nullptr, other_ ? &*other_ : nullptr}) {
+            if (state == nullptr || *found != nullptr) continue;
+            const std::string difference = compare(shelf, *state);
+            if (difference.empty()) *found = state;
+            else problem += (problem.empty() ? "not the old state (" : "; nor the new (") + difference + ")";
         }
-        if (!problem.empty()) return problem;
+        if (*found == nullptr) return problem;
         return audit_image(shelf, image);
     } catch (const std::exception& error) {
         return std::string("cannot be read: ") + error.what();

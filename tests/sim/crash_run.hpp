@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct Value {
     std::vector<std::byte> bytes;
     /// Stored in place but not persisted: each 8-byte word may be found as here instead.
     std::vector<std::byte> stored;
+    bool abandoned = false;  ///< the process that stored is gone: nobody will persist that
     bool operator==(const Value&) const = default;
 };
 using State = std::map<std::string, Value>;
@@ -49,8 +51,14 @@ struct CrashOptions {
     bool stop_at_first = true;           // no more images after one was wrong
     /// Called with each image before it is opened: a negative control's way to leave a check out.
     std::function<void(Image&)> tamper;
+    bool images_after_death_only = false;
     /// Negative control: every superblock goes to the first copy's place.
     bool one_superblock = false;
+};
+
+/// Thrown through the library in place of SIGKILL; from then on its media do nothing.
+struct Killed : std::runtime_error {
+    Killed() : std::runtime_error("the process is killed here") {}
 };
 
 struct CrashTotals {
@@ -90,6 +98,14 @@ public:
     void reopen();
     void close();
 
+    // ---- Death of the process, not of the machine: what it wrote stays in memory, flushed or not ----
+    enum class Death { before, in_the_middle, after };  ///< of the copying of a write
+    /// The k-th call from now of write, fill_zero, flush or drain does not return: it throws Killed.
+    void kill_at(std::uint64_t k, Death death);
+    bool alive() const noexcept { return !switch_->dead; }
+    /// Another process opens the shelf, after Killed was thrown.
+    void revive();
+
     const State& state() const noexcept { return state_; }
     Shelf& shelf() { return shelf_; }
     SimMachine& machine() noexcept { return machine_; }
@@ -100,9 +116,15 @@ public:
     std::string compare_now();
 
 private:
-    struct Found;  // what an image held
+    friend class ProcessMedia;
+    struct KillSwitch {
+        std::uint64_t countdown = 0;  // 0: never
+        Death death = Death::before;
+        bool dead = false;
+    };
 
     void open();
+    void require_alive() const;
     template <class F>
     bool change(State next, F&& operation);
     void on_cut(CutPoint& cut);
@@ -121,9 +143,12 @@ private:
     Shelf shelf_;
     State state_;                 // acknowledged
     std::optional<State> next_;   // when the operation in flight has returned
+    std::optional<State> other_;  // what a killed process may have left, too, until the next commit
+    std::shared_ptr<KillSwitch> switch_ = std::make_shared<KillSwitch>();
     std::uint64_t value_ = 0;
     std::uint64_t checked_ = 0;
     CrashTotals totals_;
+    bool revived_ = false;
     std::string failure_;
 };
 

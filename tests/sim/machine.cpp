@@ -96,6 +96,13 @@ SimMedia::~SimMedia() {
     std::free(data_);
 }
 
+template <class F>
+void SimMedia::for_pieces(std::uint64_t offset, std::uint64_t size, F&& visit) {
+    const std::uint64_t last = (offset + size - 1) / piece_size_;
+    for (auto it = open_.lower_bound(offset / piece_size_); it != open_.end() && it->first <= last; ++it)
+        visit(it->second);
+}
+
 void SimMedia::write(std::uint64_t offset, const void* source, std::size_t size) {
     store(EventKind::write, offset, static_cast<const std::byte*>(source), size);
 }
@@ -113,6 +120,8 @@ void SimMedia::store(EventKind kind, std::uint64_t offset, const std::byte* sour
     else
         std::memset(data_ + offset, 0, size);
     observe();
+    // Written anew the pages are dirty anew, be the bytes the same: what a failed sync lost is back.
+    for_pieces(offset, size, [](Piece& piece) { piece.lost_from = 0; });
     sync(kind, offset, size);
 }
 
@@ -133,9 +142,7 @@ void SimMedia::sync(EventKind kind, std::uint64_t offset, std::uint64_t size) {
     machine_.offer_cut(kind);
     if (machine_.sync_fails()) {
         // The kernel takes the pages for clean from here on: a later sync says nothing about them.
-        const std::uint64_t last = (offset + size - 1) / piece_size_;
-        for (auto it = open_.lower_bound(offset / piece_size_); it != open_.end() && it->first <= last; ++it)
-            it->second.lost_from = it->second.versions.size() - 1;
+        for_pieces(offset, size, [](Piece& piece) { piece.lost_from = piece.versions.size() - 1; });
         throw IoError(name() + ": simulated failure of a sync", EIO);
     }
     if (!skipped) {
@@ -178,12 +185,10 @@ void SimMedia::see(std::uint64_t index) {
 }
 
 void SimMedia::mark_flushed(std::uint64_t offset, std::uint64_t size) {
-    const std::uint64_t last = (offset + size - 1) / piece_size_;
-    for (auto it = open_.lower_bound(offset / piece_size_); it != open_.end() && it->first <= last; ++it) {
-        Piece& piece = it->second;
+    for_pieces(offset, size, [](Piece& piece) {
         const std::size_t newest = piece.versions.size() - 1;
-        if (piece.lost_from < newest || newest == 0) piece.flushed = newest;
-    }
+        if (piece.lost_from < newest) piece.flushed = newest;
+    });
 }
 
 void SimMedia::settle() {

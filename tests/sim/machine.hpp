@@ -126,6 +126,8 @@ private:
     void store(EventKind kind, std::uint64_t offset, const std::byte* source, std::uint64_t size);
     void observe();
     void see(std::uint64_t index);
+    template <class F>
+    void for_pieces(std::uint64_t offset, std::uint64_t size, F&& visit);
     void mark_flushed(std::uint64_t offset, std::uint64_t size);
     void settle();
     void sync(EventKind kind, std::uint64_t offset, std::uint64_t size);
