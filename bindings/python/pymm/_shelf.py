@@ -6,6 +6,7 @@ import atexit
 import os
 import threading
 import weakref
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Iterator, Optional, Union
 
@@ -321,8 +322,13 @@ def _become(one: shelf, cls: type[shelf]) -> None:
         _set_class(one, cls)
 
 
+@lru_cache(maxsize=None)
+def _our_names(cls: type[Any]) -> frozenset[str]:
+    return frozenset(name for base in cls.__mro__ for name in base.__dict__)
+
+
 def _is_ours(cls: type[Any], name: str) -> bool:
-    return any(name in base.__dict__ for base in cls.__mro__)
+    return name in _our_names(cls)
 
 
 @atexit.register

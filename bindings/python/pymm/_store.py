@@ -63,8 +63,8 @@ def _store_array(target: Target, handle: _pymm.Handle, name: str, value: np.ndar
     elif flags.f_contiguous:
         target.put_array(name, value, text, True)
     else:
-        # Straight into the shelf's memory, with no copy in between.
-        stage = handle.stage(text, dtype.itemsize, value.shape, False, False)
+        # Straight into the shelf's memory, with no copy in between. NumPy leaves padding as it is there.
+        stage = handle.stage(text, dtype.itemsize, value.shape, False, dtype.names is not None)
         np.copyto(np.ndarray(value.shape, dtype, stage.memory()), value, casting="no")
         target.put_stage(name, stage)
 

@@ -19,7 +19,6 @@ from ._errors import CorruptError
 
 # pymm::Kind (lib/include/pymm/type.hpp)
 RAW, NDARRAY, STRING, BYTES, INTEGER, REAL, COMPLEX, BOOLEAN, NONE, SCALAR = range(10)
-KIND_NAMES = ("raw", "ndarray", "string", "bytes", "integer", "real", "complex", "boolean", "none", "scalar")
 
 
 class ShelvedValue:
@@ -103,12 +102,20 @@ def _plain_numpy(self: Any) -> Any:
 @lru_cache(maxsize=None)
 def _scalar_class(base: type[Any]) -> Optional[type[Any]]:
     """The shelved subclass of a NumPy scalar type, or None where there can be none."""
+    members = {
+        "__module__": "pymm",
+        "__doc__": f"A `numpy.{base.__name__}` on a shelf.",
+        # Some of NumPy's own name the class.
+        "__repr__": lambda self: repr(self._plain()),
+        "__reduce_ex__": ShelvedValue.__reduce_ex__,
+        "__copy__": ShelvedValue.__copy__,
+        "__deepcopy__": ShelvedValue.__deepcopy__,
+        "_plain": _plain_numpy,
+    }
     try:
-        return type(
-            f"shelved_{base.__name__}",
-            (ShelvedValue, base),
-            {"__module__": "pymm", "_plain": _plain_numpy, "__doc__": f"A `numpy.{base.__name__}` on a shelf."},
-        )
+        # NumPy takes the second class of the resolution order for the scalar's type, and crashes on
+        # any other: its own has to be the first base.
+        return type(f"shelved_{base.__name__}", (base, ShelvedValue), members)
     except TypeError:
         return None
 
@@ -128,29 +135,44 @@ def _shelved_scalar(plain: Any, dtype: np.dtype[Any], name: str) -> Any:
     return value
 
 
+def _integer(value: int) -> bytes:
+    # One bit more than the magnitude, for the sign.
+    return value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+
+
+def _text(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
+
+
+def _complex(value: complex) -> bytes:
+    return struct.pack("<dd", value.real, value.imag)
+
+
+# By exact type: of a subclass, something would be lost.
+_ENCODERS: dict[type[Any], tuple[int, Callable[[Any], bytes]]] = {
+    str: (STRING, _text),
+    shelved_str: (STRING, _text),
+    bytes: (BYTES, lambda value: value),
+    shelved_bytes: (BYTES, lambda value: value),
+    bool: (BOOLEAN, lambda value: b"\1" if value else b"\0"),
+    int: (INTEGER, _integer),
+    shelved_int: (INTEGER, _integer),
+    float: (REAL, struct.Struct("<d").pack),
+    shelved_float: (REAL, struct.Struct("<d").pack),
+    complex: (COMPLEX, _complex),
+    shelved_complex: (COMPLEX, _complex),
+    type(None): (NONE, lambda value: b""),
+}
+
+
 def encode(value: Any) -> Optional[tuple[int, bytes, str, int]]:
     """(kind, bytes, dtype, itemsize) of a value that is stored by value, or None for other objects."""
-    cls = type(value)
-    if isinstance(value, ShelvedValue) and isinstance(value, np.generic):
-        value = value._plain()
-        cls = type(value)
-    if cls is str or cls is shelved_str:
-        return STRING, value.encode("utf-8", "surrogatepass"), "", 1
-    if cls is bytes or cls is shelved_bytes:
-        return BYTES, value, "", 1
-    if cls is bool:
-        return BOOLEAN, b"\1" if value else b"\0", "", 1
-    if cls is int or cls is shelved_int:
-        # One bit more than the magnitude, for the sign.
-        size = value.bit_length() // 8 + 1
-        return INTEGER, value.to_bytes(size, "little", signed=True), "", 1
-    if cls is float or cls is shelved_float:
-        return REAL, struct.pack("<d", value), "", 1
-    if cls is complex or cls is shelved_complex:
-        return COMPLEX, struct.pack("<dd", value.real, value.imag), "", 1
-    if value is None:
-        return NONE, b"", "", 1
+    found = _ENCODERS.get(type(value))
+    if found is not None:
+        return found[0], found[1](value), "", 1
     if isinstance(value, np.generic):
+        if isinstance(value, ShelvedValue):
+            value = value._plain()
         array = np.asarray(value)
         return SCALAR, array.tobytes(), _dtype.encode(array.dtype), array.dtype.itemsize
     return None

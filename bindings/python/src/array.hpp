@@ -23,9 +23,6 @@ struct ArrayInterface {
     Py_ssize_t* strides;
     void* data;
     PyObject* descr;
-
-    static constexpr int c_contiguous = 0x1;
-    static constexpr int f_contiguous = 0x2;
 };
 
 /// Keeps the capsule, and through it the struct, alive.

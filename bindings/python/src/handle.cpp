@@ -59,10 +59,12 @@ template <class Target>
 void put_array(Target& target, const std::string& name, py::handle array, std::string dtype, bool fortran) {
     const ArrayView view(array.ptr());
     if (!view) throw py::error_already_set();
-    if ((view->flags & (fortran ? ArrayInterface::f_contiguous : ArrayInterface::c_contiguous)) == 0)
-        throw py::value_error("put_array: the array is not contiguous in the order given");
     const Type type = Type::array(std::move(dtype), static_cast<std::uint32_t>(view->itemsize),
                                   std::vector<std::int64_t>(view->shape, view->shape + view->nd), fortran);
+    // The flags of __array_struct__ are wrong for structured dtypes.
+    for (std::size_t d = 0; type.nbytes() != 0 && d < type.shape.size(); ++d)
+        if (type.shape[d] != 1 && type.strides[d] != view->strides[d])
+            throw py::value_error("put_array: the array is not contiguous in the order given");
     const std::span bytes(static_cast<const std::byte*>(view->data), type.nbytes());
     unlocked([&] { target.put(name, bytes, type); });
 }
