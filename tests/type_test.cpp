@@ -242,6 +242,11 @@ TEST_CASE("typed access: only as what it is") {
     CHECK_THROWS_AS(Array<const std::complex<double>>(type, at, sizeof values), InvalidArgumentError);
     CHECK_THROWS_AS(Array<const double>(type, at, sizeof values - 8), InvalidArgumentError);
     CHECK_THROWS_AS(Array<const double>(Type::value(Kind::real), at, 8), InvalidArgumentError);
+    Type crooked = Type::array("<f8", 8, {2});
+    crooked.strides = {4};  // inside, but no double is aligned there
+    CHECK_THROWS_AS(Array<const double>(crooked, at, 16), InvalidArgumentError);
+    CHECK_THROWS_AS(Array<const double>(Type::array("<f8", 8, {1}), at + 4, 8), InvalidArgumentError);
+    CHECK_NOTHROW(Array<const double>(Type::array("<f8", 8, {0}), at + 4, 0));
     Type sparse = Type::array("<f8", 8, {2, 2});
     sparse.strides = {0, 8};
     CHECK_THROWS_AS(Array<const double>(sparse, at, 32).elements(), InvalidArgumentError);
