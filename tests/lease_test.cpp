@@ -82,11 +82,9 @@ TEST_CASE("lease: destruction gives the writer's lock up though the description 
     auto a = std::make_unique<FileLease>(::dup(map), ::dup(data), "a");
     CHECK(a->try_acquire_writer());
     a->mark_extent(0, 100);
-    a->mark_generation(1);
     a.reset();
     const auto b = files.lease();
     CHECK_FALSE(b->extent_marked(0, 1000));
-    CHECK_FALSE(b->generation_marked_up_to(10));
     CHECK(b->try_acquire_writer());
     ::close(map);
     ::close(data);
@@ -126,26 +124,6 @@ TEST_CASE("lease: a killed writer gives its lock up; its forked child does not k
     ::close(pipes[1]);
 }
 
-TEST_CASE("lease: generations") {
-    const Pair files;
-    const auto writer = files.lease();
-    const auto reader = files.lease(false);
-    CHECK_FALSE(writer->generation_marked_up_to(1'000'000));
-    reader->mark_generation(5);
-    reader->mark_generation(5);
-    reader->mark_generation(9);
-    CHECK_FALSE(writer->generation_marked_up_to(4));
-    CHECK(writer->generation_marked_up_to(5));
-    CHECK_FALSE(reader->generation_marked_up_to(5));  // its own
-    reader->unmark_generation(5);
-    CHECK(writer->generation_marked_up_to(5));
-    reader->unmark_generation(5);
-    CHECK_FALSE(writer->generation_marked_up_to(8));
-    CHECK(writer->generation_marked_up_to(9));
-    reader->mark_generation(0);
-    CHECK(writer->generation_marked_up_to(0));
-}
-
 TEST_CASE("lease: extents") {
     const Pair files;
     const auto writer = files.lease();
@@ -181,7 +159,6 @@ TEST_CASE("lease: a reader's marks vanish with its process") {
     const pid_t reader = child([&] {
         const auto lease = files.lease(false);
         lease->mark_extent(64, 64);
-        lease->mark_generation(3);
         if (::write(pipes[1], "r", 1) != 1) return false;
         ::pause();
         return true;
@@ -190,11 +167,9 @@ TEST_CASE("lease: a reader's marks vanish with its process") {
     REQUIRE(::read(pipes[0], &ready, 1) == 1);
     const auto writer = files.lease();
     CHECK(writer->extent_marked(64, 64));
-    CHECK(writer->generation_marked_up_to(3));
     ::kill(reader, SIGKILL);
     CHECK_FALSE(succeeded(reader));
     CHECK_FALSE(writer->extent_marked(0, 1 << 20));
-    CHECK_FALSE(writer->generation_marked_up_to(3));
     ::close(pipes[0]);
     ::close(pipes[1]);
 }

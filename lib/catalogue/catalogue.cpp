@@ -92,11 +92,26 @@ void Catalogue::format(Media& map, Media& data, const FormatOptions& options) {
 
 Catalogue::Catalogue(Media& map, Media& data, Lease* reader_lease)
     : map_(map), data_(data), reader_lease_(reader_lease) {
-    load();
+    try {
+        load();
+    } catch (...) {
+        unmark_root();
+        throw;
+    }
 }
 
-Catalogue::~Catalogue() {
-    if (reader_lease_ != nullptr) reader_lease_->unmark_generation(root_.generation);
+Catalogue::~Catalogue() { unmark_root(); }
+
+void Catalogue::mark_root() {
+    for (const Extent& e : root_extents(root_)) {
+        reader_lease_->mark_extent(e.offset, e.size);
+        marked_.push_back(e);
+    }
+}
+
+void Catalogue::unmark_root() noexcept {
+    for (const Extent& e : marked_) reader_lease_->unmark_extent(e.offset, e.size);
+    marked_.clear();
 }
 
 void Catalogue::damaged(const std::string& what) const {
@@ -106,29 +121,29 @@ void Catalogue::damaged(const std::string& what) const {
 
 void Catalogue::load() {
     const std::span<const std::byte> map(map_.data(), map_.size());
-    SuperblockChoice choice = choose_superblock(map);
-    while (choice.best && reader_lease_ != nullptr) {
-        // Mark, then look again: a writer that changed the root before our mark may already reuse what
-        // the old one named.
-        const std::uint64_t generation = choice.best->generation;
-        reader_lease_->mark_generation(generation);
-        SuperblockChoice again = choose_superblock(map);
-        if (again.best && again.best->generation == generation) break;
-        reader_lease_->unmark_generation(generation);
-        choice = std::move(again);
+    const auto use = [this](const SuperblockChoice& choice) {
+        if (!choice.best)
+            damaged(fmt::format("no usable superblock (first copy: {}; second copy: {})", choice.problem[0],
+                                choice.problem[1]));
+        root_ = *choice.best;
+        root_index_ = choice.index;
+        std::string why;
+        support_ = superblock_support(root_, why);
+        if (support_ == Support::none)
+            throw VersionError(fmt::format("{}: {}; open it with a newer version of PyMM", map_.name(), why));
+        if (const std::string problem = superblock_problem(root_, data_.size()); !problem.empty())
+            damaged(problem);
+    };
+    use(choose_superblock(map));
+    while (reader_lease_ != nullptr) {
+        // Mark, then look again: a writer that changed the root before our marks may already reuse what the
+        // old one named; one that changes it later sees them.
+        mark_root();
+        const std::uint64_t generation = root_.generation;
+        use(choose_superblock(map));
+        if (root_.generation == generation) break;
+        unmark_root();
     }
-    if (!choice.best)
-        damaged(fmt::format("no usable superblock (first copy: {}; second copy: {})", choice.problem[0],
-                            choice.problem[1]));
-    root_ = *choice.best;
-    root_index_ = choice.index;
-
-    std::string why;
-    support_ = superblock_support(root_, why);
-    if (support_ == Support::none)
-        throw VersionError(fmt::format("{}: {}; open it with a newer version of PyMM", map_.name(), why));
-    if (const std::string problem = superblock_problem(root_, data_.size()); !problem.empty())
-        damaged(problem);
 
     DataHeader header;
     std::memcpy(&header, data_.data(), sizeof header);
@@ -228,13 +243,13 @@ void Catalogue::append_tail(std::uint64_t limit) {
         const Bytes rest = log.subspan(log_used_);
         std::size_t size = 0;
         if (check_commit(rest, sequence_ + 1, root_.log_salt, size) != nullptr) break;
-        apply(rest.first(size), nullptr);
+        apply(rest.first(size), false);
         log_used_ = std::min<std::uint64_t>(round_up(log_used_ + size, kLine), log.size());
     }
 }
 
-void Catalogue::apply(Bytes commit, std::vector<Extent>* freed) {
-    const char* problem = tail_.apply(commit, root_.capacity, freed != nullptr, [&](const Record& r) {
+void Catalogue::apply(Bytes commit, bool live) {
+    const char* problem = tail_.apply(commit, root_.capacity, live, [&](const Record& r) {
         const Extent& e = r.extent;
         switch (r.type) {
             case RecordType::put:
@@ -244,11 +259,16 @@ void Catalogue::apply(Bytes commit, std::vector<Extent>* freed) {
             case RecordType::erase: --blobs_; break;
             case RecordType::alloc:
                 space_->committed(e.offset, e.size, true);
-                if (freed != nullptr) space_->settle(e.offset, e.size);
+                if (live) space_->settle(e.offset, e.size);
                 break;
             case RecordType::free:
                 space_->committed(e.offset, e.size, false);
-                if (freed != nullptr) freed->push_back(e);
+                if (live) {
+                    // Held at once: a zone that is loaded before anybody asked who looks at these bytes must
+                    // not hand them out.
+                    space_->hold(e.offset, e.size);
+                    freed_.push_back(e);
+                }
                 break;
         }
     });
@@ -260,19 +280,30 @@ void Catalogue::apply(Bytes commit, std::vector<Extent>* freed) {
 
 bool Catalogue::refresh() {
     if (peek_generation(map_) != root_.generation) {
-        const std::uint64_t before = root_.generation;
         const SuperblockChoice now = choose_superblock({map_.data(), map_.size()});
         // A copy that is just being written does not count yet.
-        if (now.best && now.best->generation != before) {
-            load();
-            if (reader_lease_ != nullptr) reader_lease_->unmark_generation(before);
+        if (now.best && now.best->generation != root_.generation) {
+            std::vector<Extent> before = std::exchange(marked_, {});
+            try {
+                load();
+            } catch (...) {
+                unmark_root();
+                marked_ = std::move(before);
+                root_.generation = 0;  // of no root: what is half loaded is not used again
+                throw;
+            }
+            std::swap(before, marked_);
+            unmark_root();
+            marked_ = std::move(before);
             return true;
         }
     }
+    // While the writer announces a new incarnation, ours is complete: all of it counts.
     const std::uint64_t limit = publish_limit();
-    if (limit == UINT64_MAX || limit <= sequence_) return false;
+    if (limit <= sequence_) return false;
+    const std::uint64_t known = sequence_;
     append_tail(limit);
-    return true;
+    return sequence_ != known;
 }
 
 bool Catalogue::find(std::string_view name, EntryView& out) const {

@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "catalogue/memtable.hpp"
@@ -35,8 +36,8 @@ public:
     /// Writes an empty shelf to fresh media: first the data header, durable, then the superblocks.
     static void format(Media& map, Media& data, const FormatOptions& options);
 
-    /// Reads the root and replays the tail; writes nothing. With a `lease`, marks the generation that it
-    /// works from, so that a writer beside us keeps what the root names (readers only).
+    /// Reads the root and replays the tail; writes nothing. With a `lease`, marks the extents that the root
+    /// names, so that a writer beside us keeps them (readers only).
     /// Throws CorruptError, VersionError.
     Catalogue(Media& map, Media& data, Lease* reader_lease);
     ~Catalogue();
@@ -63,7 +64,8 @@ public:
     /// Extents of log, runs and zone table.
     std::vector<format::Extent> metadata_extents() const { return root_extents(root_); }
 
-    /// Readers: catches up with a writer beside us. True when something changed.
+    /// Readers: catches up with a writer beside us. True when something changed. After an exception the
+    /// next call loads everything anew.
     bool refresh();
 
     // ---- Writer ----
@@ -74,13 +76,17 @@ public:
     std::uint64_t take_id() noexcept { return next_id_++; }
 
     /// Makes the records durable and applies them. Extents of `alloc` records must be held in space();
-    /// they are settled. Extents of `free` records are committed as free, but it is the caller who makes
-    /// them available: returns them.
-    /// `now_ns`: time of the commit, since the epoch.
-    std::vector<format::Extent> commit(CommitBuilder& builder, std::uint64_t now_ns);
+    /// they are settled. Extents of `free` records are committed as free, held, and wait in take_freed().
+    /// `now_ns`: time of the commit, since the epoch. NoSpaceError and CorruptError come before anything is
+    /// durable; whatever else is thrown leaves it open whether the commit is, and forbids to go on writing.
+    void commit(CommitBuilder& builder, std::uint64_t now_ns);
+    /// What commits and checkpoints gave back since the last call. Held in space(): the caller releases it
+    /// when nobody looks at it any more.
+    std::vector<format::Extent> take_freed() { return std::exchange(freed_, {}); }
+    /// A commit larger than the log got a log of its own: folds it, so that replay stays bounded.
+    void fold_oversized_log();
 
-    /// Folds the tail into runs and starts a new log segment of at least `min_log` bytes. Returns nothing;
-    /// retired metadata is released when no reader looks at it.
+    /// Folds the tail into runs and starts a new log segment of at least `min_log` bytes.
     void checkpoint(std::uint64_t min_log = 0, bool clean = false, bool merge_all = false);
     /// Merges all runs into one, which gives back what superseded entries occupy.
     void compact();
@@ -90,23 +96,17 @@ public:
     /// Makes sure that a checkpoint can be paid for. False when the shelf is too full for that: then
     /// nothing must be put, but erase still works.
     bool ensure_spare();
-    /// Asks readers again, and releases retired metadata that nobody looks at.
-    void release_retired(Lease* lease);
-    void set_writer_lease(Lease* lease) noexcept { writer_lease_ = lease; }
 
 private:
-    struct Retired {
-        std::uint64_t generation;
-        format::Extent extent;
-    };
-
     void load();
     void replay();
     void append_tail(std::uint64_t limit);
     std::uint64_t publish_limit() const;
     void publish(std::uint64_t salt, std::uint64_t sequence) noexcept;
-    /// `freed`: collects what the commit gives back; null on replay, when nothing is held.
-    void apply(format::Bytes commit, std::vector<format::Extent>* freed);
+    /// `live`: just committed, not replayed: settles what it takes, holds what it gives back.
+    void apply(format::Bytes commit, bool live);
+    void mark_root();
+    void unmark_root() noexcept;
     void write_root(format::Superblock& next);
     format::Extent allocate_metadata(std::uint64_t size, std::uint64_t align);
     std::pair<std::size_t, std::uint32_t> choose_inputs() const;
@@ -121,7 +121,6 @@ private:
     Media& map_;
     Media& data_;
     Lease* reader_lease_;
-    Lease* writer_lease_ = nullptr;
     format::Superblock root_{};
     int root_index_ = -1;
     format::Support support_ = format::Support::full;
@@ -135,7 +134,8 @@ private:
     bool in_session_ = false;
     std::optional<format::Extent> spare_;
     std::uint64_t spare_size_ = 0;  // as of the last root
-    std::vector<Retired> retired_;
+    std::vector<format::Extent> freed_;
+    std::vector<format::Extent> marked_;  // readers: extents of the root we work from
 };
 
 }  // namespace pymm

@@ -23,7 +23,7 @@ constexpr std::size_t kFanout = 8;          // runs of one level that become one
 
 // ---- Commit ---------------------------------------------------------------------------------------
 
-std::vector<Extent> Catalogue::commit(CommitBuilder& builder, std::uint64_t now_ns) {
+void Catalogue::commit(CommitBuilder& builder, std::uint64_t now_ns) {
     assert(in_session_);
     if (log_used_ + builder.size() > root_.log_size)
         checkpoint(builder.size() > root_.base_log_size ? round_up(builder.size(), kPage) : 0);
@@ -32,20 +32,13 @@ std::vector<Extent> Catalogue::commit(CommitBuilder& builder, std::uint64_t now_
     // All that the records name is durable by now (the shelf's duty); one write, one fence.
     data_.write(root_.log_offset + log_used_, bytes.data(), bytes.size());
     data_.drain();
-    std::vector<Extent> freed;
-    apply(bytes, &freed);
+    apply(bytes, true);
     log_used_ = std::min<std::uint64_t>(round_up(log_used_ + bytes.size(), kLine), root_.log_size);
     publish(root_.log_salt, sequence_);
+}
 
-    if (root_.log_size > root_.base_log_size) {
-        // A commit larger than the log got a log of its own. Replay stays bounded because that log is
-        // folded at once; where there is no space for it, the next commit tries again.
-        try {
-            checkpoint();
-        } catch (const NoSpaceError&) {
-        }
-    }
-    return freed;
+void Catalogue::fold_oversized_log() {
+    if (root_.log_size > root_.base_log_size) checkpoint();
 }
 
 // ---- Checkpoint -----------------------------------------------------------------------------------
@@ -275,6 +268,7 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean, bool merge_all) {
     for (const Extent& e : retired) {
         space_->metadata(e.offset, e.size, false);
         space_->hold(e.offset, e.size);
+        freed_.push_back(e);
     }
     const std::vector<Zone> table = space_->table();
     next.zone_crc = crc32c(table.data(), table.size() * sizeof(Zone));
@@ -284,25 +278,14 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean, bool merge_all) {
     data_.write(next.zone_offset, padded.data(), padded.size());
     // Runs and zone table must be durable before a root names them.
     data_.drain();
-    const std::uint64_t old_generation = root_.generation;
     write_root(next);
 
     runs_.resize(runs_.size() - inputs);
     if (run) runs_.push_back(std::make_unique<Run>(data_, *run, root_.uuid));
     tail_.clear();
     log_used_ = 0;
-    for (const Extent& e : retired) retired_.push_back({old_generation, e});
-    release_retired(writer_lease_);
     spare_size_ = spare_size();
     ensure_spare();
-}
-
-void Catalogue::release_retired(Lease* lease) {
-    std::erase_if(retired_, [&](const Retired& r) {
-        if (lease != nullptr && lease->generation_marked_up_to(r.generation)) return false;
-        space_->release(r.extent.offset, r.extent.size);
-        return true;
-    });
 }
 
 // ---- Root -----------------------------------------------------------------------------------------
@@ -332,6 +315,13 @@ void Catalogue::begin_session() {
     // it: after a failed sync a flush alone would find nothing to do.
     map_.write(kSuperblockOffset[root_index_], &root_, sizeof root_);
     map_.drain();
+    if (log_used_ != 0) {
+        // Likewise the tail: what it frees is about to be written over.
+        const std::byte* log = data_.data() + root_.log_offset;
+        const std::vector<std::byte> tail(log, log + log_used_);
+        data_.write(root_.log_offset, tail.data(), tail.size());
+        data_.drain();
+    }
     // From now on a data file that lost its .map is worth salvaging. Before the first root change, so that
     // the mark is never missing where data is; written even when it is there, for the same reason.
     DataHeader header;

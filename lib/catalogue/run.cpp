@@ -42,6 +42,9 @@ void Run::load_header() const {
         (h.leaf_count > 1 && h.index_root == 0) || (h.leaf_count == 0) != (h.entries == 0) ||
         (h.entries != 0 && h.filter_count == 0))
         damaged(0, "sections out of range");
+    if (h.entries > std::uint64_t{h.leaf_count} * (kPage / sizeof(Entry)) || h.max_entry > kPage ||
+        h.max_name > kMaxName || h.events > std::uint64_t{h.space_count} * kEventsPerPage)
+        damaged(0, "counts out of range");
 }
 
 void Run::damaged(std::uint32_t page, const char* problem) const {

@@ -198,6 +198,14 @@ std::optional<std::uint64_t> SpaceMap::take(std::uint64_t size, std::uint64_t al
 }
 
 std::optional<std::uint64_t> SpaceMap::allocate(std::uint64_t size, std::uint64_t align) {
+    for (;;) {
+        const auto found = find(size, align);
+        if (!found || !probe_ || !probe_(*found, size)) return found;
+        blocked_.push_back({*found, size});
+    }
+}
+
+std::optional<std::uint64_t> SpaceMap::find(std::uint64_t size, std::uint64_t align) {
     assert(size != 0 && size % kLine == 0 && std::has_single_bit(align));
     if (auto found = take(size, align)) return found;
     // First the zones whose hint promises enough, then every zone with free bytes: hints may be wrong.
@@ -225,7 +233,15 @@ void SpaceMap::release(std::uint64_t offset, std::uint64_t size) {
     while (size != 0) {
         const std::size_t z = offset >> shift_;
         const std::uint64_t piece = std::min(size, zone_end(z) - offset);
-        if (zones_[z].loaded) make_available(offset, offset + piece);
+        if (zones_[z].loaded) {
+            RangeSet fresh;
+            fresh.add(offset, piece);
+            auto it = by_offset_.lower_bound(offset);
+            if (it != by_offset_.begin() && std::prev(it)->second > offset) --it;
+            for (; it != by_offset_.end() && it->first < offset + piece; ++it)
+                fresh.remove(it->first, it->second - it->first);
+            for (const auto& [begin, end] : fresh.ranges()) make_available(begin, end);
+        }
         offset += piece;
         size -= piece;
     }

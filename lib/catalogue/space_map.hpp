@@ -14,7 +14,7 @@
 #include <memory>
 #include <optional>
 #include <set>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "catalogue/space_events.hpp"
@@ -59,9 +59,17 @@ public:
     /// Finds `size` bytes (a multiple of kLine) aligned to `align`. They are held from then on. Nothing
     /// when there is no such extent.
     std::optional<std::uint64_t> allocate(std::uint64_t size, std::uint64_t align);
+    /// While set, asked before an extent is handed out: true means that somebody still looks at it. Such
+    /// extents stay held and are collected for take_blocked(). For what was freed before this session, of
+    /// which nobody here knows who looks at it.
+    using Probe = std::function<bool(std::uint64_t offset, std::uint64_t size)>;
+    void set_probe(Probe probe) { probe_ = std::move(probe); }
+    bool probing() const noexcept { return probe_ != nullptr; }
+    std::vector<format::Extent> take_blocked() { return std::exchange(blocked_, {}); }
     /// Bytes that must not be handed out though the committed state calls them free.
     void hold(std::uint64_t offset, std::uint64_t size) { held_.add(offset, size); }
-    /// A held range becomes available, or simply taken: no longer held.
+    /// A held range becomes available. What is available already is left alone: a damaged catalogue may
+    /// give the same bytes back twice.
     void release(std::uint64_t offset, std::uint64_t size);
     /// A held range is now covered by a committed event or metadata extent.
     void settle(std::uint64_t offset, std::uint64_t size) { held_.remove(offset, size); }
@@ -85,6 +93,7 @@ private:
     void account(std::uint64_t offset, std::uint64_t size, bool taken);
     void load(std::size_t zone);
     std::optional<std::uint64_t> take(std::uint64_t size, std::uint64_t align);
+    std::optional<std::uint64_t> find(std::uint64_t size, std::uint64_t align);
     void make_available(std::uint64_t begin, std::uint64_t end);
     void remove_available(std::uint64_t begin, std::uint64_t end);
     void set_free(std::uint64_t begin, std::uint64_t end);
@@ -92,6 +101,8 @@ private:
     std::uint64_t capacity_;
     std::uint32_t shift_;
     EventSource events_;
+    Probe probe_;
+    std::vector<format::Extent> blocked_;
     std::vector<ZoneState> zones_;
     std::uint64_t free_ = 0;
     RangeSet metadata_;

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "format/crc32c.hpp"
 
@@ -84,6 +86,12 @@ std::string superblock_problem(const Superblock& sb, std::uint64_t data_size) {
     if (sb.zone_size != 0 &&
         (!inside(sb.zone_offset, sb.zone_size, kLine) || sb.zone_size < zones * sizeof(Zone)))
         return fmt::format("zone table {}+{} is outside the data area", sb.zone_offset, sb.zone_size);
+    std::vector<Extent> all{{sb.log_offset, sb.log_size}, {sb.zone_offset, sb.zone_size}};
+    for (std::uint32_t i = 0; i < sb.run_count; ++i) all.push_back({sb.runs[i].offset, sb.runs[i].size});
+    std::sort(all.begin(), all.end(), [](const Extent& a, const Extent& b) { return a.offset < b.offset; });
+    for (std::size_t i = 1; i < all.size(); ++i)
+        if (all[i].offset < all[i - 1].offset + all[i - 1].size)
+            return fmt::format("metadata at offset {} overlaps what is at offset {}", all[i].offset, all[i - 1].offset);
     return {};
 }
 

@@ -17,8 +17,6 @@ namespace {
 static_assert(sizeof(off_t) == 8, "the lock offsets need 64-bit file offsets");
 
 constexpr std::uint64_t kWriterByte = 1ull << 40;
-constexpr std::uint64_t kGenerationBase = 1ull << 41;
-constexpr std::uint64_t kMaxGeneration = (1ull << 62) - 1;
 
 struct flock range_lock(int type, std::uint64_t start, std::uint64_t size) {
     // A length of 0 would mean "to the end of all files".
@@ -42,7 +40,6 @@ FileLease::~FileLease() {
     // parent.
     if (map_fd_ >= 0) {
         unset(map_fd_, kWriterByte, 1);
-        unset(map_fd_, kGenerationBase, kMaxGeneration);
         ::close(map_fd_);
     }
     if (data_fd_ >= 0) {
@@ -56,20 +53,6 @@ bool FileLease::try_acquire_writer() { return set(map_fd_, F_WRLCK, kWriterByte,
 void FileLease::release_writer() noexcept { unset(map_fd_, kWriterByte, 1); }
 
 bool FileLease::writer_alive() { return held_by_another(map_fd_, kWriterByte, 1); }
-
-void FileLease::mark_generation(std::uint64_t generation) {
-    assert(generation < kMaxGeneration);
-    mark(map_fd_, generations_, kGenerationBase + generation, 1);
-}
-
-void FileLease::unmark_generation(std::uint64_t generation) noexcept {
-    unmark(map_fd_, generations_, kGenerationBase + generation, 1);
-}
-
-bool FileLease::generation_marked_up_to(std::uint64_t generation) {
-    assert(generation < kMaxGeneration);
-    return held_by_another(map_fd_, kGenerationBase, generation + 1);
-}
 
 void FileLease::mark_extent(std::uint64_t offset, std::uint64_t size) {
     if (size != 0) mark(data_fd_, extents_, offset, size);
@@ -99,6 +82,7 @@ void FileLease::mark(int fd, CountedRanges& marks, std::uint64_t start, std::uin
 
 void FileLease::unmark(int fd, CountedRanges& marks, std::uint64_t start,
                        std::uint64_t size) noexcept {
+    if (fd < 0) return;  // in a forked child, where another thread may have held the mutex
     const std::lock_guard guard(mutex_);
     marks.remove(start, start + size, [&](std::uint64_t from, std::uint64_t to) {
         unset(fd, from, to - from);

@@ -1,7 +1,6 @@
 // FileLease: the Lease of shelves in files, by open-file-description locks.
 //
 //   NAME.map   byte 2^40                  write lock: the writer
-//   NAME.map   byte 2^41 + generation     read lock: a reader works from this root generation
 //   NAME.data  bytes of an extent         read lock: a reader has a view of it
 //
 // All far past the end of .map and never on bytes that anybody reads or writes under these locks: locks
@@ -35,10 +34,6 @@ public:
     void release_writer() noexcept override;
     bool writer_alive() override;
 
-    void mark_generation(std::uint64_t generation) override;
-    void unmark_generation(std::uint64_t generation) noexcept override;
-    bool generation_marked_up_to(std::uint64_t generation) override;
-
     void mark_extent(std::uint64_t offset, std::uint64_t size) override;
     void unmark_extent(std::uint64_t offset, std::uint64_t size) noexcept override;
     bool extent_marked(std::uint64_t offset, std::uint64_t size) override;
@@ -59,7 +54,6 @@ private:
     int data_fd_;
     std::string name_;
     std::mutex mutex_;  // keeps the counts and the kernel's locks in step
-    CountedRanges generations_;
     CountedRanges extents_;
 };
 

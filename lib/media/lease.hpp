@@ -3,8 +3,8 @@
 // Contract:
 //  * At most one Lease holds the writer's lock of a shelf, over all processes. It is given up by
 //    release_writer() or destruction, and by the death of the process.
-//  * A reader marks what it looks at: the root generation it works from, and extents it has views of.
-//    The writer asks before it reuses anything. Marks vanish with the process that set them.
+//  * A reader marks the extents that it looks at: those of the root it works from, and those it has views
+//    of. The writer asks before it reuses anything. Marks vanish with the process that set them.
 //  * Calls do not block. Thread-safe.
 //
 // Source: fcntl(2), "Open file description locks".
@@ -23,11 +23,6 @@ public:
     virtual void release_writer() noexcept = 0;
     /// True when some other open file description holds the writer's lock.
     virtual bool writer_alive() = 0;
-
-    virtual void mark_generation(std::uint64_t generation) = 0;
-    virtual void unmark_generation(std::uint64_t generation) noexcept = 0;
-    /// True when another process has marked a generation <= `generation`.
-    virtual bool generation_marked_up_to(std::uint64_t generation) = 0;
 
     virtual void mark_extent(std::uint64_t offset, std::uint64_t size) = 0;
     virtual void unmark_extent(std::uint64_t offset, std::uint64_t size) noexcept = 0;

@@ -1,6 +1,9 @@
 #include "media/mapped.hpp"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/magic.h>
+#include <sys/statfs.h>
 #include <fmt/format.h>
 #include <libpmem2.h>
 #include <strings.h>
@@ -182,6 +185,21 @@ void MappedMedia::choose_primitives() {
 }
 
 // ---- Space --------------------------------------------------------------------------------------
+
+// A reflinked copy (cp --reflink) shares blocks with its origin, and the first store to each needs a new one.
+// XFS can give them all now; btrfs copies on every write anyway and cannot promise at all.
+void MappedMedia::prepare_for_writing() {
+    if (unshared_.exchange(true) || device_) return;
+    struct statfs fs;
+    if (::fstatfs(fd_, &fs) != 0 || fs.f_type != XFS_SUPER_MAGIC) return;
+    int error = 0;
+    do {
+        error = ::fallocate(fd_, FALLOC_FL_UNSHARE_RANGE, 0, static_cast<off_t>(size_)) == 0 ? 0 : errno;
+    } while (error == EINTR);
+    if (error == 0 || error == EOPNOTSUPP || error == EINVAL) return;
+    unshared_ = false;
+    fail("unsharing", 0, size_, error);
+}
 
 void MappedMedia::reserve(std::uint64_t offset, std::uint64_t size) {
     check_usable(offset, size);

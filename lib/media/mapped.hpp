@@ -30,6 +30,7 @@ public:
     static std::unique_ptr<MappedMedia> open(int fd, std::string name, bool writable, bool promised);
     ~MappedMedia() override;
 
+    void prepare_for_writing() override;
     void reserve(std::uint64_t offset, std::uint64_t size) override;
     void write(std::uint64_t offset, const void* source, std::size_t size) override;
     void fill_zero(std::uint64_t offset, std::uint64_t size) override;
@@ -68,6 +69,7 @@ private:
     bool device_ = false;    // devdax: no write(2)
     bool dax_ = false;       // MAP_SYNC was granted
     std::atomic<bool> promised_;
+    std::atomic<bool> unshared_{false};  // prepare_for_writing() was done
     bool detached_ = false;  // in a forked child
     std::atomic<bool> no_dsync_{false};  // RWF_DSYNC is refused by this file system
 };

@@ -158,7 +158,7 @@ Directory::Opened Directory::open(std::string_view name, Mode mode) const {
                                        data_status.st_size));
     const bool write = mode == Mode::read_write;
     Opened opened{{path_, std::string(name), nullptr, nullptr, nullptr},
-                  {map_status.st_dev, map_status.st_ino, mode}};
+                  {map_status.st_dev, map_status.st_ino, mode}, data_status.st_ino};
     opened.parts.lease = std::make_unique<FileLease>(duplicate(map).release(), duplicate(data).release(),
                                                        fmt::format("{}/{}", path_, name));
     opened.parts.map = MappedMedia::open(map.release(), fmt::format("{}/{}.map", path_, name), write, true);
@@ -167,7 +167,30 @@ Directory::Opened Directory::open(std::string_view name, Mode mode) const {
     return opened;
 }
 
+bool Directory::still_named(std::string_view name, const Registry::Key& key, ino_t data_inode) const {
+    struct stat map, data;
+    return ::fstatat(fd_.get(), file(name, ".map").c_str(), &map, 0) == 0 &&
+           ::fstatat(fd_.get(), file(name, ".data").c_str(), &data, 0) == 0 && map.st_dev == key.device &&
+           map.st_ino == key.inode && data.st_ino == data_inode;
+}
+
 // ---- Creating ---------------------------------------------------------------------------------------
+
+// Temporary names of creations that a crash cut short; no other is under way (Exclusive).
+void Directory::remove_leftovers(std::string_view name) const {
+    const std::string prefix = fmt::format(".{}.map.", name);
+    const int fd = ::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR* dir = fd < 0 ? nullptr : ::fdopendir(fd);
+    if (dir == nullptr) {
+        if (fd >= 0) ::close(fd);
+        return;
+    }
+    const std::unique_ptr<DIR, int (*)(DIR*)> closer(dir, ::closedir);
+    while (const dirent* item = ::readdir(dir)) {
+        const std::string_view leaf = item->d_name;
+        if (leaf.size() == prefix.size() + 16 && leaf.starts_with(prefix)) ::unlinkat(fd_.get(), item->d_name, 0);
+    }
+}
 
 // Clears the way for a new shelf, or throws ExistsError or BusyError.
 void Directory::make_room(std::string_view name, bool force) const {
@@ -184,9 +207,10 @@ void Directory::make_room(std::string_view name, bool force) const {
     const Fd fd = open_file(file(name, ".data"), O_RDONLY | O_NOFOLLOW, name);
     DataHeader header{};
     const ssize_t n = ::pread(fd.get(), &header, sizeof header, 0);
-    const bool blank = n == static_cast<ssize_t>(sizeof header) &&
-                       ((header.magic == kDataMagic && header.used == 0) || header.magic == 0);
-    if (n != 0 && !blank)
+    // Ours, and never committed to; or not a byte was ever written to it.
+    const bool blank = (n == static_cast<ssize_t>(sizeof header) && header.magic == kDataMagic && header.used == 0) ||
+                       (::lseek(fd.get(), 0, SEEK_DATA) < 0 && errno == ENXIO);
+    if (!blank)
         throw ExistsError(fmt::format("{}/{}.data exists without its .map: it may hold the data of a lost shelf; "
                                       "move it away, or discard it with force", path_, name));
     log().info("{}/{}.data: left by a creation that was cut short; removed", path_, name);
@@ -204,6 +228,7 @@ Directory::Opened Directory::create(std::string_view name, const CreateOptions& 
                                                "capacity is possible", name, options.log_size, kPage));
     const Exclusive exclusive(*this);
     make_room(name, options.force);
+    remove_leftovers(name);
 
     const std::string data_leaf = file(name, ".data"), map_leaf = file(name, ".map");
     const std::string fresh_leaf = fmt::format(".{}.map.{:016x}", name, random_u64());
@@ -235,7 +260,7 @@ Directory::Opened Directory::create(std::string_view name, const CreateOptions& 
 
         const struct stat map_status = status(map);
         Opened opened{{path_, std::string(name), nullptr, nullptr, nullptr},
-                      {map_status.st_dev, map_status.st_ino, Mode::read_write}};
+                      {map_status.st_dev, map_status.st_ino, Mode::read_write}, status(data).st_ino};
         opened.parts.lease = std::make_unique<FileLease>(duplicate(map).release(), duplicate(data).release(),
                                                        fmt::format("{}/{}", path_, name));
         const Fd map_again = duplicate(map), data_again = duplicate(data);

@@ -36,7 +36,11 @@ public:
     struct Opened {
         ShelfParts parts;
         Registry::Key key;
+        ino_t data_inode;
     };
+    /// True while the names still mean the files that were opened: asked again once the lock is held, since
+    /// an eraser may have come between.
+    bool still_named(std::string_view name, const Registry::Key& key, ino_t data_inode) const;
     /// Identity of the shelf's map file; throws NotFoundError.
     Registry::Key key(std::string_view name, Mode mode) const;
     Opened open(std::string_view name, Mode mode) const;
@@ -52,6 +56,7 @@ private:
     Fd open_file(const std::string& leaf, int flags, std::string_view shelf) const;
     void make_room(std::string_view name, bool force) const;
     void erase_files(std::string_view name) const;
+    void remove_leftovers(std::string_view name) const;
     void sync() const;
     [[noreturn]] void fail(const char* action, const std::string& leaf, int error) const;
 

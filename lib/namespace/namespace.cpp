@@ -35,9 +35,20 @@ Shelf Namespace::shelf(std::string_view name, Mode mode) const {
     const Directory directory(path_);
     Registry& registry = Registry::instance();
     const auto lock = registry.lock();
-    if (Shelf known = registry.find(directory.key(name, mode))) return known;
-    Directory::Opened opened = directory.open(name, mode);
-    return registry.add(opened.key, ShelfCore::open(std::move(opened.parts), mode));
+    for (int tries = 5;; --tries) {
+        if (Shelf known = registry.find(directory.key(name, mode))) return known;
+        Directory::Opened opened = directory.open(name, mode);
+        std::shared_ptr<ShelfCore> core;
+        try {
+            core = ShelfCore::open(std::move(opened.parts), mode);
+        } catch (const CorruptError&) {
+            // Perhaps the halves of two shelves: one erased, one created, between our two looks.
+            if (tries == 0 || directory.still_named(name, opened.key, opened.data_inode)) throw;
+            continue;
+        }
+        if (tries == 0 || directory.still_named(name, opened.key, opened.data_inode))
+            return registry.add(opened.key, core);
+    }
 }
 
 void Namespace::erase(std::string_view name) const {

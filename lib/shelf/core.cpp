@@ -37,7 +37,6 @@ ShelfCore::ShelfCore(ShelfParts parts, Mode mode) : parts_(std::move(parts)), mo
     }
     catalogue_ = std::make_unique<Catalogue>(*parts_.map, *parts_.data,
                                              writable() ? nullptr : parts_.lease.get());
-    if (writable()) catalogue_->set_writer_lease(parts_.lease.get());
 }
 
 std::shared_ptr<ShelfCore> ShelfCore::open(ShelfParts parts, Mode mode) {
@@ -51,8 +50,8 @@ ShelfCore::~ShelfCore() {
 }
 
 Shelf ShelfCore::handle(const std::shared_ptr<ShelfCore>& core) {
-    std::unique_lock lock(core->mutex_);
     if (core->forked_.load()) return Shelf();
+    std::unique_lock lock(core->mutex_);
     if (!core->open_.load()) {
         // Closed, but live views kept the writer's lock: this is still our shelf.
         if (!core->locked_ || core->failed_.load()) return Shelf();
@@ -63,22 +62,35 @@ Shelf ShelfCore::handle(const std::shared_ptr<ShelfCore>& core) {
 }
 
 void ShelfCore::handle_gone() noexcept {
+    if (forked_.load()) return;
     {
-        if (forked_.load()) return;
         std::unique_lock lock(mutex_);
         if (--handles_ != 0 || !open_.load()) return;
     }
     try {
-        close();
+        if (writable() && !failed_.load()) persist();
     } catch (const std::exception& e) {
         log().error("closing shelf '{}': {}", parts_.name, e.what());
     }
+    // Somebody may have opened the shelf again while we flushed.
+    std::unique_lock lock(mutex_);
+    if (handles_ == 0) close_locked();
 }
 
 void ShelfCore::close() {
     if (forked_.load() || !open_.load()) return;
-    if (writable() && !failed_.load()) persist();
+    if (writable() && !failed_.load()) {
+        try {
+            persist();
+        } catch (const ClosedError&) {
+            return;  // another thread was faster
+        }
+    }
     std::unique_lock lock(mutex_);
+    close_locked();
+}
+
+void ShelfCore::close_locked() noexcept {
     open_ = false;
     finish_if_unused();
 }
@@ -111,10 +123,14 @@ void ShelfCore::detach_in_child() noexcept {
     parts_.lease->detach_in_child();
 }
 
-void ShelfCore::require_open() const {
+void ShelfCore::require_not_forked() const {
     if (forked_.load())
         throw ClosedError(fmt::format("shelf '{}' was opened by the parent of this process; open it anew",
                                       parts_.name));
+}
+
+void ShelfCore::require_open() const {
+    require_not_forked();
     if (!open_.load()) throw ClosedError(fmt::format("shelf '{}' is closed; open it again", parts_.name));
 }
 
@@ -142,53 +158,69 @@ void ShelfCore::start_writing() {
     guarded([&] {
         parts_.map->prepare_for_writing();
         parts_.data->prepare_for_writing();
+        // Readers may look at what an earlier session freed. Those that come later find the state as it is
+        // now, and what is freed from now on is asked about when it is freed.
+        Lease* lease = parts_.lease.get();
+        if (lease->extent_marked(0, kAllOffsets))
+            catalogue_->space().set_probe([lease](std::uint64_t offset, std::uint64_t size) {
+                return lease->extent_marked(offset, size);
+            });
         catalogue_->begin_session();
     });
+    collect_freed();
 }
 
 // ---- Space ------------------------------------------------------------------------------------------
 
-void ShelfCore::freed(const std::vector<Extent>& extents) {
+void ShelfCore::collect_freed() {
     SpaceMap& space = catalogue_->space();
-    const auto give = [&](std::uint64_t offset, std::uint64_t size) {
-        if (size == 0) return;
-        space.hold(offset, size);
-        quarantine_.push_back({offset, size});
-    };
     bool large = false;
-    for (const Extent& e : extents) {
+    for (const Extent& e : catalogue_->take_freed()) {
         const std::uint64_t end = e.offset + e.size;
         large |= e.size >= kProbeAtOnce;
         touched_.erase(touched_.lower_bound(e.offset), touched_.lower_bound(end));
         std::uint64_t at = e.offset;
         for (auto it = pins_.lower_bound(e.offset); it != pins_.end() && it->first < end; ++it) {
-            give(at, it->first - at);
-            space.hold(it->first, it->second.size);
+            if (it->first > at) quarantine_.push_back({at, it->first - at});
             it->second.freed = true;
-            at = it->first + it->second.size;
+            at = std::min(end, it->first + it->second.size);
         }
-        give(at, end - at);
+        if (at < end) quarantine_.push_back({at, end - at});
     }
-    if (large || quarantine_.size() >= kQuarantine) drain_quarantine(false);
+    for (const Extent& e : space.take_blocked()) quarantine_.push_back(e);
+    if (!large && quarantine_.size() < kQuarantine && catalogue_->ensure_spare()) return;
+    try {
+        drain_quarantine();
+        (void)catalogue_->ensure_spare();
+    } catch (const IoError& error) {
+        // Space that cannot be asked about waits; the commit is done all the same.
+        log().warn("shelf '{}': {}", parts_.name, error.what());
+    }
 }
 
-void ShelfCore::drain_quarantine(bool all) {
-    if (quarantine_.empty()) return;
+void ShelfCore::drain_quarantine() {
     Lease& lease = *parts_.lease;
     const bool readers = lease.extent_marked(0, kAllOffsets);
-    std::erase_if(quarantine_, [&](const Extent& e) {
-        if (readers && lease.extent_marked(e.offset, e.size)) return false;
-        catalogue_->space().release(e.offset, e.size);
-        return true;
-    });
-    if (all) catalogue_->release_retired(&lease);
+    if (!readers) catalogue_->space().set_probe(nullptr);
+    std::vector<Extent> waiting = std::exchange(quarantine_, {});
+    std::size_t done = 0;
+    try {
+        for (; done < waiting.size(); ++done) {
+            const Extent& e = waiting[done];
+            if (readers && lease.extent_marked(e.offset, e.size)) quarantine_.push_back(e);
+            else catalogue_->space().release(e.offset, e.size);
+        }
+    } catch (...) {
+        quarantine_.insert(quarantine_.end(), waiting.begin() + static_cast<std::ptrdiff_t>(done), waiting.end());
+        throw;
+    }
 }
 
 Extent ShelfCore::allocate(std::uint64_t size, std::uint64_t align) {
     SpaceMap& space = catalogue_->space();
     auto found = space.allocate(size, align);
     if (!found) {
-        drain_quarantine(true);
+        drain_quarantine();
         found = space.allocate(size, align);
     }
     if (!found)
@@ -210,12 +242,34 @@ void ShelfCore::drop_writable_use() noexcept {
 // ---- Commits ----------------------------------------------------------------------------------------
 
 void ShelfCore::commit_built(std::uint64_t now) {
-    freed(guarded([&] { return catalogue_->commit(builder_, now); }));
+    try {
+        guarded([&] { catalogue_->commit(builder_, now); });
+    } catch (const Error&) {
+        throw;
+    } catch (const std::exception& e) {
+        // Out of memory, perhaps behind the durable point: what is in memory may be less than what is on the
+        // media, so nothing is written any more.
+        std::call_once(failure_once_, [&] { failure_ = e.what(); });
+        failed_ = true;
+        throw;
+    }
+    // The commit is durable: from here on nothing may be thrown.
+    try {
+        collect_freed();
+        catalogue_->fold_oversized_log();
+        collect_freed();
+    } catch (const IoError& e) {
+        std::call_once(failure_once_, [&] { failure_ = e.what(); });
+        failed_ = true;
+        log().error("shelf '{}' is read-only from now on: {}", parts_.name, e.what());
+    } catch (const std::exception& e) {
+        log().warn("shelf '{}': {}", parts_.name, e.what());
+    }
 }
 
 void ShelfCore::commit_one(Prepared& prepared) {
     const std::uint64_t now = now_ns();
-    std::unique_lock lock(mutex_);
+    const auto lock = exclusive();
     start_writing();
     Planner plan(*catalogue_, builder_, true);
     plan.put(prepared.version(), now);
@@ -232,7 +286,7 @@ void ShelfCore::put(std::string_view name, Staged staged) { commit_one(*prepare(
 
 void ShelfCore::erase(std::string_view name) {
     check_blob_name(name);
-    std::unique_lock lock(mutex_);
+    const auto lock = exclusive();
     require_writable();
     EntryView entry;
     if (!catalogue_->find(name, entry))
@@ -246,7 +300,7 @@ void ShelfCore::erase(std::string_view name) {
 void ShelfCore::rename(std::string_view from, std::string_view to, bool replace) {
     check_blob_name(from);
     check_blob_name(to);
-    std::unique_lock lock(mutex_);
+    const auto lock = exclusive();
     require_writable();
     EntryView entry;
     if (!catalogue_->find(from, entry))
@@ -274,86 +328,105 @@ BlobInfo ShelfCore::info(const EntryView& entry) const {
     return blob_info(entry, header_bytes(entry), catalogue_->root().uuid);
 }
 
+template <class F>
+auto ShelfCore::reading(F&& read) {
+    require_not_forked();
+    if (writable()) {
+        std::shared_lock lock(mutex_);
+        require_open();
+        return read();
+    }
+    std::unique_lock lock(mutex_);
+    require_open();
+    for (int tries = 3;; --tries) {
+        refresh();
+        const std::uint64_t known = catalogue_->sequence();
+        try {
+            return read();
+        } catch (const CorruptError&) {
+            refresh();
+            if (tries == 0 || catalogue_->sequence() == known) throw;
+        }
+    }
+}
+
 std::optional<BlobInfo> ShelfCore::find(std::string_view name) {
     check_blob_name(name);
-    EntryView entry;
-    if (!writable()) {
-        std::unique_lock lock(mutex_);
-        require_open();
-        refresh();
+    return reading([&]() -> std::optional<BlobInfo> {
+        EntryView entry;
         if (!catalogue_->find(name, entry)) return std::nullopt;
         return info(entry);
-    }
-    std::shared_lock lock(mutex_);
-    require_open();
-    if (!catalogue_->find(name, entry)) return std::nullopt;
-    return info(entry);
+    });
 }
 
 View ShelfCore::get(std::string_view name, Access access) {
     check_blob_name(name);
     auto state = std::make_unique<View::State>();
-    std::unique_lock lock(mutex_);
+    const auto lock = exclusive();
     if (access == Access::write) require_writable();
     else require_open();
-    refresh();
     EntryView entry;
-    const auto look_up = [&] {
-        if (!catalogue_->find(name, entry))
-            throw NotFoundError(fmt::format("shelf '{}': no blob '{}'", parts_.name, name));
+    Extent mark{};  // a reader's, given up again unless the view takes it over
+    const auto unmark = [&] {
+        if (mark.size != 0) parts_.lease->unmark_extent(mark.offset, mark.size);
+        mark = {};
     };
-    look_up();
-    if (entry.inlined()) {
-        state->info = info(entry);
-        state->value.assign(entry.value.begin(), entry.value.end());
-        state->core = shared_from_this();
-        state->data = state->value.data();
-        state->writable = access == Access::write && entry.fixed.size == 0;
-        return View(std::move(state));
-    }
-    if (!writable()) {
-        // Mark, then look again: a writer that gave the extent back before our mark may reuse it.
+    try {
         for (;;) {
-            const Entry before = entry.fixed;
-            parts_.lease->mark_extent(before.offset, before.extent);
-            try {
-                refresh();
-                look_up();
-            } catch (...) {
-                parts_.lease->unmark_extent(before.offset, before.extent);
-                throw;
-            }
-            if (!entry.inlined() && entry.fixed.offset == before.offset && entry.fixed.id == before.id) break;
-            parts_.lease->unmark_extent(before.offset, before.extent);
-            if (entry.inlined()) {
-                lock.unlock();
-                return get(name, access);
-            }
+            refresh();
+            if (!catalogue_->find(name, entry))
+                throw NotFoundError(fmt::format("shelf '{}': no blob '{}'", parts_.name, name));
+            if (writable() || entry.inlined()) break;
+            if (mark.size != 0 && entry.fixed.offset == mark.offset && entry.fixed.extent == mark.size) break;
+            // Mark, then look again: a writer that gave the extent back before our mark may reuse it.
+            unmark();
+            parts_.lease->mark_extent(entry.fixed.offset, entry.fixed.extent);
+            mark = {entry.fixed.offset, entry.fixed.extent};
         }
+        state->info = info(entry);
+        if (entry.inlined()) {
+            unmark();
+            state->value.assign(entry.value.begin(), entry.value.end());
+            state->core = shared_from_this();
+            state->data = state->value.data();
+            state->writable = access == Access::write && entry.fixed.size == 0;
+            return View(std::move(state));
+        }
+        const Kind kind = state->info.type.kind;
+        if (access == Access::write) {
+            if (kind != Kind::ndarray && kind != Kind::raw)
+                throw InvalidArgumentError(fmt::format("blob '{}' is a {}: values are replaced by put, not changed in "
+                                                       "place", name, kind_name(kind)));
+            if ((entry.fixed.flags & kEntrySealed) != 0)
+                throw ReadOnlyError(fmt::format("blob '{}' is sealed: put a new version instead", name));
+            if (!catalogue_->in_session()) parts_.data->prepare_for_writing();
+            // Storage under every byte: a store to a hole of a full file system would be SIGBUS.
+            parts_.data->reserve(entry.fixed.offset, entry.fixed.extent);
+        }
+        Pin& pin = pins_[entry.fixed.offset];
+        pin.size = std::max(pin.size, entry.fixed.extent);
+        ++pin.views;
+        state->core = shared_from_this();
+        state->data = parts_.data->data() + entry.fixed.offset;
+        state->extent = entry.fixed.extent;
+        state->pinned = true;
+        mark = {};
+        if (access == Access::write) {
+            ++pin.writable;
+            ++writable_uses_;
+            Touched& touched = touched_[entry.fixed.offset];
+            touched.size = entry.fixed.size;
+            ++touched.times;
+            state->writable = true;
+        }
+        return View(std::move(state));
+    } catch (...) {
+        unmark();
+        throw;
     }
-    state->info = info(entry);
-    if (access == Access::write && state->info.type.kind != Kind::ndarray && state->info.type.kind != Kind::raw)
-        throw InvalidArgumentError(fmt::format("blob '{}' is a {}: values are replaced by put, not changed in place",
-                                               name, kind_name(state->info.type.kind)));
-    if (access == Access::write && (entry.fixed.flags & kEntrySealed) != 0)
-        throw ReadOnlyError(fmt::format("blob '{}' is sealed: put a new version instead", name));
-    Pin& pin = pins_[entry.fixed.offset];
-    pin.size = entry.fixed.extent;
-    ++pin.views;
-    state->core = shared_from_this();
-    state->data = parts_.data->data() + entry.fixed.offset;
-    state->pinned = true;
-    if (access == Access::write) {
-        if (!catalogue_->in_session()) parts_.data->prepare_for_writing();
-        ++pin.writable;
-        ++writable_uses_;
-        touched_[entry.fixed.offset] = entry.fixed.size;
-        state->writable = true;
-    }
-    return View(std::move(state));
 }
 
-void ShelfCore::unpin(std::uint64_t offset, bool was_writable) noexcept {
+void ShelfCore::unpin(std::uint64_t offset, std::uint64_t size, bool was_writable) noexcept {
     if (forked_.load()) return;
     std::unique_lock lock(mutex_);
     const auto it = pins_.find(offset);
@@ -361,51 +434,45 @@ void ShelfCore::unpin(std::uint64_t offset, bool was_writable) noexcept {
     Pin& pin = it->second;
     if (was_writable) --pin.writable;
     const bool last = --pin.views == 0;
-    if (!writable() || !locked_) {
-        // A reader's mark, or one left when the lock was given up.
-        if (!writable() || last) parts_.lease->unmark_extent(offset, pin.size);
-    }
+    if (!writable()) parts_.lease->unmark_extent(offset, size);
+    else if (!locked_ && last) parts_.lease->unmark_extent(offset, pin.size);  // set when the lock was given up
     if (last) {
-        if (pin.freed && locked_) {
-            quarantine_.push_back({offset, pin.size});
-            if (pin.size >= kProbeAtOnce || quarantine_.size() >= kQuarantine) {
-                try {
-                    drain_quarantine(false);
-                } catch (const std::exception& e) {
-                    log().warn("shelf '{}': {}", parts_.name, e.what());
-                }
+        const Pin gone = pin;
+        pins_.erase(it);
+        if (gone.freed && locked_) {
+            try {
+                quarantine_.push_back({offset, gone.size});
+                if (gone.size >= kProbeAtOnce || quarantine_.size() >= kQuarantine) drain_quarantine();
+            } catch (const std::exception& e) {
+                log().warn("shelf '{}': {}", parts_.name, e.what());
             }
         }
-        pins_.erase(it);
     }
     if (was_writable) drop_writable_use();
 }
 
 void ShelfCore::for_each(std::string_view prefix, const std::function<bool(const BlobInfo&)>& visit) {
-    const auto walk = [&] {
-        catalogue_->for_each(prefix, [&](const EntryView& entry) { return visit(info(entry)); });
-    };
-    if (!writable()) {
-        std::unique_lock lock(mutex_);
-        require_open();
-        refresh();
-        walk();
-        return;
-    }
-    std::shared_lock lock(mutex_);
-    require_open();
-    walk();
+    std::string last;  // where to go on after another look
+    bool any = false;
+    reading([&] {
+        catalogue_->for_each(prefix, [&](const EntryView& entry) {
+            if (any && entry.name <= last) return true;
+            const BlobInfo blob = info(entry);
+            if (!writable()) last = entry.name, any = true;
+            return visit(blob);
+        });
+    });
 }
 
 std::uint64_t ShelfCore::size() {
-    std::unique_lock lock(mutex_);
+    const auto lock = exclusive();
     require_open();
     refresh();
     return catalogue_->blobs();
 }
 
 ShelfInfo ShelfCore::stat() {
-    std::unique_lock lock(mutex_);
+    const auto lock = exclusive();
     require_open();
     refresh();
     const Superblock& sb = catalogue_->root();
@@ -431,7 +498,7 @@ ShelfInfo ShelfCore::stat() {
 }
 
 void ShelfCore::inspect(const std::function<void(Catalogue&)>& visit) {
-    std::unique_lock lock(mutex_);
+    const auto lock = exclusive();
     visit(*catalogue_);
 }
 
@@ -445,25 +512,27 @@ void ShelfCore::persist_range(std::uint64_t offset, std::uint64_t size) {
 }
 
 void ShelfCore::persist() {
-    std::vector<Extent> ranges;
+    std::vector<std::pair<std::uint64_t, Touched>> ranges;
     {
-        std::unique_lock lock(mutex_);
+        const auto lock = exclusive();
         require_open();
         if (!writable()) return;
-        for (const auto& [offset, size] : touched_) ranges.push_back({offset, size});
+        ranges.assign(touched_.begin(), touched_.end());
     }
     if (ranges.empty()) return;
     if (failed_.load()) require_writable();
     // A view that dies meanwhile may let an extent be reused: flushing foreign bytes is harmless.
     guarded([&] {
-        for (const Extent& r : ranges)
-            if (r.size != 0) parts_.data->flush(r.offset, r.size);
+        for (const auto& [offset, touched] : ranges)
+            if (touched.size != 0) parts_.data->flush(offset, touched.size);
         parts_.data->drain();
     });
-    std::unique_lock lock(mutex_);
-    for (const Extent& r : ranges) {
-        const auto pin = pins_.find(r.offset);
-        if (pin == pins_.end() || pin->second.writable == 0) touched_.erase(r.offset);
+    const auto lock = exclusive();
+    for (const auto& [offset, touched] : ranges) {
+        const auto now = touched_.find(offset);
+        if (now == touched_.end() || now->second.times != touched.times) continue;  // handed out again meanwhile
+        const auto pin = pins_.find(offset);
+        if (pin == pins_.end() || pin->second.writable == 0) touched_.erase(now);
     }
 }
 

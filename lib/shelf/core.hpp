@@ -109,8 +109,10 @@ private:
 
     // All of these want mutex_ held exclusively.
     void start_writing();
-    void freed(const std::vector<format::Extent>& extents);
-    void drain_quarantine(bool all);
+    /// Takes over what the catalogue gave back: to the quarantine, or to the pins that look at it.
+    void collect_freed();
+    /// Releases what no reader elsewhere looks at. Throws IoError when that cannot be found out.
+    void drain_quarantine();
     format::Extent allocate(std::uint64_t size, std::uint64_t align);
     void release_staged(format::Extent extent) noexcept;
     void commit_built(std::uint64_t now);
@@ -130,10 +132,22 @@ private:
     format::Bytes header_bytes(const format::EntryView& entry) const;
     BlobInfo info(const format::EntryView& entry) const;
     void refresh();
-    void unpin(std::uint64_t offset, bool writable) noexcept;
+    /// Runs `read` under the lock, after refresh(), for readers. What a reader looks at without a mark may be
+    /// reused meanwhile, which looks like damage: so damage counts only when it is still there after another
+    /// look.
+    template <class F>
+    auto reading(F&& read);
+    void unpin(std::uint64_t offset, std::uint64_t size, bool writable) noexcept;
     void drop_writable_use() noexcept;
     void handle_gone() noexcept;
     void persist_range(std::uint64_t offset, std::uint64_t size);
+    /// The lock, unless this is a forked child: there another thread's lock may never be given up.
+    std::unique_lock<std::shared_mutex> exclusive() const {
+        require_not_forked();
+        return std::unique_lock(mutex_);
+    }
+    void require_not_forked() const;
+    void close_locked() noexcept;
 
     ShelfParts parts_;
     const Mode mode_;
@@ -141,7 +155,11 @@ private:
     std::unique_ptr<Catalogue> catalogue_;
     CommitBuilder builder_;
     std::map<std::uint64_t, Pin> pins_;                 // by data offset
-    std::map<std::uint64_t, std::uint64_t> touched_;    // extents handed out writable: offset -> size
+    struct Touched {
+        std::uint64_t size;
+        std::uint64_t times;  // handed out
+    };
+    std::map<std::uint64_t, Touched> touched_;          // extents handed out writable, by offset
     std::vector<format::Extent> quarantine_;            // freed; readers elsewhere may look at them
     std::uint64_t writable_uses_ = 0;                   // writable views and staged extents
     std::uint32_t handles_ = 0;
@@ -178,6 +196,7 @@ struct View::State {
     BlobInfo info;
     std::vector<std::byte> value;  // by copy, when inline
     std::byte* data = nullptr;
+    std::uint64_t extent = 0;  // bytes pinned
     bool pinned = false;
     bool writable = false;
     ~State();

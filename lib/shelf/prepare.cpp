@@ -67,14 +67,15 @@ std::vector<std::byte> ShelfCore::encode_header(const Prepared& p, const Type& t
 
 void ShelfCore::require_spare(std::string_view name) {
     if (catalogue_->ensure_spare()) return;
-    drain_quarantine(true);
+    drain_quarantine();
     if (catalogue_->ensure_spare()) return;
     // The catalogue itself may be what is in the way: scattered runs, full of superseded entries.
     try {
         guarded([&] { catalogue_->compact(); });
     } catch (const NoSpaceError&) {
     }
-    drain_quarantine(true);
+    collect_freed();
+    drain_quarantine();
     if (!catalogue_->ensure_spare())
         throw NoSpaceError(fmt::format("shelf '{}': put '{}': full; erase blobs or use a larger shelf", parts_.name,
                                        name));
@@ -92,7 +93,7 @@ void ShelfCore::put_inline(std::string_view name, std::span<const std::byte> dat
     version.entry.share_count = 1;
     version.entry.flags = kEntryInline;
     const std::uint64_t now = now_ns();
-    std::unique_lock lock(mutex_);
+    const auto lock = exclusive();
     start_writing();
     require_spare(name);
     version.entry.id = catalogue_->take_id();
@@ -129,7 +130,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<co
     if (kept_inline(type, data.size())) {
         p->entry.flags |= kEntryInline;
         p->value.assign(data.begin(), data.end());
-        std::unique_lock lock(mutex_);
+        auto lock = exclusive();
         start_writing();
         require_spare(name);
         p->entry.id = catalogue_->take_id();
@@ -141,7 +142,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<co
     const bool together = data.size() < kPage;
     std::vector<std::byte> header;
     {
-        std::unique_lock lock(mutex_);
+        auto lock = exclusive();
         start_writing();
         require_spare(name);
         ++writable_uses_;
@@ -194,7 +195,7 @@ Staged ShelfCore::stage(const Type& type, std::uint64_t size) {
     state->size = size;
     state->inlined = kept_inline(type, size);
     {
-        std::unique_lock lock(mutex_);
+        auto lock = exclusive();
         start_writing();
         if (!state->inlined) {
             require_spare("(staged)");
@@ -216,7 +217,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged stage
     auto p = prepare(name, s.type, s.size);
     std::vector<std::byte> header;
     {
-        std::unique_lock lock(mutex_);
+        auto lock = exclusive();
         start_writing();
         ++writable_uses_;
         p->counted = true;

@@ -14,7 +14,7 @@ using namespace format;
 // ---- View -------------------------------------------------------------------------------------------
 
 View::State::~State() {
-    if (pinned) core->unpin(info.offset, writable);
+    if (pinned) core->unpin(info.offset, extent, writable);
 }
 
 View::View() noexcept = default;
@@ -184,7 +184,7 @@ void Batch::commit() {
     if (!state_) empty_batch();
     ShelfCore& core = *state_->core;
     {
-        std::unique_lock lock(core.mutex_);
+        const auto lock = core.exclusive();
         core.require_writable();
         if (!state_->ops.empty()) {
             core.start_writing();

@@ -15,7 +15,6 @@ class SimLease;
 
 struct SimLocks {
     const SimLease* writer = nullptr;
-    std::vector<std::pair<const SimLease*, std::uint64_t>> generations;
     std::vector<std::pair<const SimLease*, std::pair<std::uint64_t, std::uint64_t>>> extents;
 };
 
@@ -24,7 +23,6 @@ public:
     explicit SimLease(SimLocks& locks) : locks_(&locks) {}
     ~SimLease() override {
         release_writer();
-        std::erase_if(locks_->generations, [this](const auto& mark) { return mark.first == this; });
         std::erase_if(locks_->extents, [this](const auto& mark) { return mark.first == this; });
     }
 
@@ -37,18 +35,6 @@ public:
         if (locks_->writer == this) locks_->writer = nullptr;
     }
     bool writer_alive() override { return locks_->writer != nullptr && locks_->writer != this; }
-
-    void mark_generation(std::uint64_t generation) override {
-        locks_->generations.emplace_back(this, generation);
-    }
-    void unmark_generation(std::uint64_t generation) noexcept override {
-        drop(locks_->generations, generation);
-    }
-    bool generation_marked_up_to(std::uint64_t generation) override {
-        return std::any_of(locks_->generations.begin(), locks_->generations.end(), [&](const auto& mark) {
-            return mark.first != this && mark.second <= generation;
-        });
-    }
 
     void mark_extent(std::uint64_t offset, std::uint64_t size) override {
         locks_->extents.emplace_back(this, std::pair(offset, size));
