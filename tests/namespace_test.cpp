@@ -226,15 +226,18 @@ TEST_CASE("one half is missing, or half made") {
     { Shelf s = ns.create("a", {.capacity = 1 << 20, .force = true}); }
     CHECK(ns.shelf("a").size() == 0);
 
-    // A data file that never held anything is no obstacle: unused, empty, or all zeros.
+    // A data file that never held anything is no obstacle: unused, empty, or one hole.
     { Shelf s = ns.create("b", {.capacity = 1 << 20}); }
     fs::remove(path + "/b.map");
     make(ns, "b");
     std::ofstream(path + "/c.data").flush();
     make(ns, "c");
-    std::ofstream(path + "/d.data") << std::string(8192, '\0');
+    std::ofstream(path + "/d.data").flush();
+    fs::resize_file(path + "/d.data", 8192);
     make(ns, "d");
-    // Anything else is somebody's.
+    // Anything else is somebody's, zeros that somebody wrote too.
+    std::ofstream(path + "/z.data") << std::string(8192, '\0');
+    CHECK_THROWS_AS(make(ns, "z"), ExistsError);
     std::ofstream(path + "/e.data") << std::string(8192, 'e');
     CHECK_THROWS_AS(make(ns, "e"), ExistsError);
     CHECK(fs::file_size(path + "/e.data") == 8192);
