@@ -66,6 +66,14 @@ class Child:
         self.process.stdin.write(text + "\n")
         self.process.stdin.flush()
 
+    def kill(self):
+        """SIGKILL; gives the complete lines that it had printed beyond those read. Not communicate(): that
+        forgets what readline() has buffered."""
+        self.process.kill()
+        rest = self.process.stdout.read()
+        self.process.wait(timeout=TIMEOUT)
+        return rest[: rest.rfind("\n") + 1].splitlines()
+
     def finish(self):
         out, _ = self.process.communicate(timeout=TIMEOUT)
         assert self.process.returncode == 0

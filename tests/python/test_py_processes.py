@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import sys
 import time
 
@@ -180,14 +179,11 @@ def test_sigkill(namespace, child):
             what, k = writer.line().split()
             done[what] = int(k)
         time.sleep(rng.random() * 0.003)
-        writer.process.send_signal(signal.SIGKILL)
-        rest, _ = writer.process.communicate()
-        for line in rest.splitlines():
-            if len(line.split()) == 2 and line.endswith(tuple("0123456789")):
-                done[line.split()[0]] = int(line.split()[1])
+        for line in writer.kill():
+            what, k = line.split()
+            done[what] = int(k)
         context = f"seed {seed}, round {round_}, acknowledged {done}"
         with pymm.shelf("x", pmem_path=namespace) as s:
-            # A number printed last may be cut short, so acknowledged means at least the one before.
             for name, what in (("l", "b"), ("r", "b"), ("moved", "m"), ("k", "k")):
                 if what in done:
                     value = s[name]
@@ -224,9 +220,7 @@ def test_sigkill_while_putting_a_large_array(namespace, child):
         for _ in range(rng.randrange(1, 4)):
             k = int(writer.line())
         time.sleep(rng.random() * 0.02)
-        writer.process.send_signal(signal.SIGKILL)
-        rest, _ = writer.process.communicate()
-        k = max([k, *map(int, rest.split())])
+        k = max([k, *map(int, writer.kill())])
         with pymm.shelf("x", pmem_path=namespace) as s:
             assert (s.big == s.big[0]).all() and k <= s.big[0] <= k + 1
             assert s.used < 30
