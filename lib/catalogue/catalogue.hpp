@@ -59,6 +59,8 @@ public:
     void for_each(std::string_view prefix,
                   const std::function<bool(const format::EntryView&)>& visit) const;
 
+    /// Where runs, log and blobs lie.
+    const Media& media() const noexcept { return data_; }
     /// What the events call taken or given back, all of it.
     std::unique_ptr<EventCursor> space_events() const { return committed_events(0); }
     /// Extents of log, runs and zone table.
