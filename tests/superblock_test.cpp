@@ -139,6 +139,8 @@ TEST_CASE("contents out of range are found, whatever the checksum says") {
         [](Superblock& s) { s.run_count = 3; },  // the third is all zeros
         [](Superblock& s) { s.runs[0].offset += 64; },
         [](Superblock& s) { s.runs[0].size = 0; },
+        [](Superblock& s) { s.runs[0].offset = s.runs[1].offset; },
+        [](Superblock& s) { s.zone_offset = s.log_offset + s.log_size - 64; },
         [](Superblock& s) { s.runs[0].size = kCapacity; },
         [](Superblock& s) { s.runs[1].sequence = 41; },
         [](Superblock& s) { s.runs[1].sequence = 19; },
