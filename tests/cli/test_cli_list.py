@@ -69,6 +69,14 @@ def test_long(ctl, shelf, tmp_path):
     assert len({line.index("20") for line in lines}) == 1, "columns are aligned"
 
 
+def test_long_dtype_is_cut(ctl, shelf):
+    dtype = str([(f"größe{i}", "<f4") for i in range(50)])
+    ctl("put", "--dtype", dtype, f"{shelf}/a", input=bytes(400))
+    line = ctl("list", "-l", shelf).decode()
+    assert dtype[:30] in line and "..." in line and len(line) < 200
+    assert ctl.json("info", f"{shelf}/a")["dtype"] == dtype
+
+
 def test_long_human(ctl, shelf):
     ctl("put", f"{shelf}/a", input=bytes(1536))
     assert "1.5 KiB" in ctl("list", "-lH", shelf).decode()

@@ -8,6 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+# NumPy's own remarks on formats that old versions of it cannot read.
+pytestmark = pytest.mark.filterwarnings("ignore:Stored array in format", "ignore:Custom dtypes")
+
 MIB = 1 << 20
 rng = np.random.default_rng(7)
 

@@ -26,6 +26,16 @@ struct Options {
     }
 };
 
+/// Structured dtypes can be very long; `info` shows all of them.
+std::string brief_dtype(const pymm::Type& type) {
+    constexpr std::size_t most = 40;
+    if (type.kind != pymm::Kind::ndarray && type.kind != pymm::Kind::scalar) return "-";
+    if (type.dtype.size() <= most) return for_fd(STDOUT_FILENO, type.dtype);
+    std::size_t end = most - 3;
+    while (end > 0 && (static_cast<unsigned char>(type.dtype[end]) & 0xc0) == 0x80) --end;
+    return for_fd(STDOUT_FILENO, type.dtype.substr(0, end)) + "...";
+}
+
 void list_shelves(const Options& options, const Location& at, TextOutput& out) {
     const auto space = pymm::Namespace::open(at.directory);
     if (!options.details && !options.json) {
@@ -77,10 +87,7 @@ void list_blobs(const Options& options, const Location& at, TextOutput& out) {
         std::vector<std::vector<std::string>> table;
         shelf.for_each(at.blob, [&](const pymm::BlobInfo& info) {
             const auto& type = info.type;
-            const bool elements =
-                type.kind == pymm::Kind::ndarray || type.kind == pymm::Kind::scalar;
-            table.push_back({std::string(pymm::kind_name(type.kind)),
-                             elements ? for_fd(STDOUT_FILENO, type.dtype) : "-", shape_text(type),
+            table.push_back({std::string(pymm::kind_name(type.kind)), brief_dtype(type), shape_text(type),
                              options.size(info.size), iso_time(info.modified),
                              for_fd(STDOUT_FILENO, info.name)});
             return true;

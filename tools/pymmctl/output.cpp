@@ -29,18 +29,42 @@ extern "C" void remove_unfinished(int signal) {
     raise(signal);  // delivered when the handler returns: die as anybody else would
 }
 
-void guard(const std::string& path) {
-    std::memcpy(unfinished.data(), path.c_str(), path.size() + 1);
-    has_unfinished = 1;
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-        struct sigaction action {};
-        sigaction(signal, nullptr, &action);
-        if (action.sa_handler == SIG_IGN) continue;  // nohup(1) means it
-        action.sa_handler = remove_unfinished;
-        sigemptyset(&action.sa_mask);
-        action.sa_flags = 0;
-        sigaction(signal, &action, nullptr);
+constexpr std::array deadly{SIGINT, SIGTERM, SIGHUP};
+
+/// mkostemp(3), with the file removed should one of those signals end us. They wait meanwhile, so that
+/// none falls between the two.
+int make_guarded(std::string& path) {
+    sigset_t waiting, before;
+    sigemptyset(&waiting);
+    for (const int signal : deadly) sigaddset(&waiting, signal);
+    sigprocmask(SIG_BLOCK, &waiting, &before);
+    const int fd = mkostemp(path.data(), O_CLOEXEC);
+    const int error = errno;
+    if (fd >= 0) {
+        std::memcpy(unfinished.data(), path.c_str(), path.size() + 1);
+        has_unfinished = 1;
+        for (const int signal : deadly) {
+            struct sigaction action {};
+            sigaction(signal, nullptr, &action);
+            if (action.sa_handler == SIG_IGN) continue;  // nohup(1) means it
+            action.sa_handler = remove_unfinished;
+            sigemptyset(&action.sa_mask);
+            action.sa_flags = 0;
+            sigaction(signal, &action, nullptr);
+        }
     }
+    sigprocmask(SIG_SETMASK, &before, nullptr);
+    errno = error;
+    return fd;
+}
+
+/// rename(2) that refuses an existing name.
+int rename_to_new(const char* from, const char* to) {
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return -1;
+    // File systems that cannot do it; nearly all of them know links.
+    if (link(from, to) != 0) return -1;
+    return unlink(from);
 }
 
 mode_t current_umask() {
@@ -115,13 +139,12 @@ void OutputFile::open_beside(bool existing) {
     const std::size_t slash = path_.find_last_of('/');
     temporary_ = (slash == std::string::npos ? "" : path_.substr(0, slash + 1)) + ".pymmctl.XXXXXX";
     if (temporary_.size() >= unfinished.size()) fail_errno(name_, "cannot be made", ENAMETOOLONG);
-    fd_ = mkostemp(temporary_.data(), O_CLOEXEC);
+    fd_ = make_guarded(temporary_);
     if (fd_ < 0) {
         const int error = errno;
         temporary_.clear();
         fail_errno(name_, "cannot be made", error);
     }
-    guard(temporary_);
     // mkostemp makes 0600; a new file gets what open(2) would have given, an old one keeps its mode.
     struct stat status {};
     const bool known = existing && stat(path_.c_str(), &status) == 0;
@@ -152,11 +175,9 @@ void OutputFile::commit() {
         if (closed != 0 && error != EINTR) fail_errno(name_, "cannot be written", error);
     }
     if (temporary_.empty()) return;
-    // link(2) refuses an existing name where rename(2) would replace it.
     const int done = replace_ ? std::rename(temporary_.c_str(), path_.c_str())
-                              : link(temporary_.c_str(), path_.c_str());
+                              : rename_to_new(temporary_.c_str(), path_.c_str());
     if (done != 0) fail_errno(name_, "cannot get its name", errno);
-    if (!replace_) unlink(temporary_.c_str());
     has_unfinished = 0;
     temporary_.clear();
 }
