@@ -66,7 +66,7 @@ def test_operators_are_those_of_the_types(shelf, reopen):
     shelf.t += "c"
     shelf.b *= 2
     shelf.f /= 3
-    shelf.g += 1
+    shelf.g += np.float32(1)
     s = reopen(shelf)
     assert (s.n, s.t, s.b, s.f, s.g) == (36, "abc", b"abab", 0.5, np.float32(2.5))
     assert isinstance(s.n, int) and isinstance(s.g, np.float32)

@@ -76,7 +76,7 @@ class shelved_ndarray(_pymm.ArrayBase):
         super().put(*args, **kwargs)
         _pymm.persist_array(self)
 
-    def byteswap(self, inplace: bool = False) -> npt.NDArray[Any]:
+    def byteswap(self, inplace: bool = False) -> npt.NDArray[Any]:  # type: ignore[override]
         if not inplace:
             return _plain_view(self, np.ndarray).byteswap()
         super().byteswap(True)
@@ -85,7 +85,7 @@ class shelved_ndarray(_pymm.ArrayBase):
 
     # Methods that return a view where they can.
 
-    def reshape(self, *args: Any, **kwargs: Any) -> npt.NDArray[Any]:
+    def reshape(self, *args: Any, **kwargs: Any) -> npt.NDArray[Any]:  # type: ignore[override]
         return _pymm.demote(super().reshape(*args, **kwargs))
 
     def ravel(self, *args: Any, **kwargs: Any) -> npt.NDArray[Any]:
@@ -96,10 +96,10 @@ class shelved_ndarray(_pymm.ArrayBase):
 
     # Copies and pickles are of plain arrays.
 
-    def __copy__(self) -> npt.NDArray[Any]:
+    def __copy__(self) -> npt.NDArray[Any]:  # type: ignore[override]
         return _plain_view(self, np.ndarray).copy(order="K")
 
-    def __deepcopy__(self, memo: Any) -> npt.NDArray[Any]:
+    def __deepcopy__(self, memo: Any) -> npt.NDArray[Any]:  # type: ignore[override]
         return _plain_view(self, np.ndarray).copy(order="K")
 
     def __reduce__(self) -> Any:
@@ -171,6 +171,7 @@ class ndarray:
             raise ValueError("the memory is the shelf's own: assign numpy.ndarray(..., buffer=...) to copy it")
         # A sub-array dtype adds its dimensions, as in numpy.empty().
         element = np.dtype(dtype)
+        extents: tuple[int, ...]
         try:
             extents = (operator.index(shape),)  # type: ignore[arg-type]
         except TypeError:
@@ -205,15 +206,16 @@ def _strides(shape: tuple[int, ...], itemsize: int, order: str) -> tuple[int, ..
 
 def from_block(block: _pymm.Block) -> npt.NDArray[Any]:
     """The array over a block that holds one, or over raw bytes."""
+    memory: Any = block
     if block.kind == 0:
-        return shelved_ndarray((block.size,), np.uint8, block)
+        return shelved_ndarray((block.size,), np.uint8, memory)
     dtype = _dtype.decode(block.dtype, block.itemsize)
     try:
         if dtype.itemsize == 0 or block.size == 0:
             # No byte is ever touched: strides say nothing.
-            return shelved_ndarray(block.shape, dtype, block)
+            return shelved_ndarray(block.shape, dtype, memory)
         # NumPy checks that shape and strides stay inside the block.
-        return shelved_ndarray(block.shape, dtype, block, 0, block.strides)
+        return shelved_ndarray(block.shape, dtype, memory, 0, block.strides)
     except (ValueError, TypeError, OverflowError) as error:
         raise CorruptError(
             f"array {block.name!r} of shape {block.shape} and dtype {block.dtype} cannot be shown by this "

@@ -88,7 +88,8 @@ def _from_fields(descr: Any) -> np.dtype[Any]:
     if isinstance(descr, dict):
         if not set(descr) <= {"names", "formats", "offsets", "itemsize", "titles"}:
             raise ValueError("unknown keys")
-        return np.dtype({**descr, "formats": [_from_fields(f) for f in descr["formats"]]})
+        fields: Any = {**descr, "formats": [_from_fields(f) for f in descr["formats"]]}
+        return np.dtype(fields)
     if isinstance(descr, tuple):
         base, shape = descr
         return np.dtype((_from_fields(base), shape))

@@ -7,8 +7,9 @@ import os
 import threading
 import weakref
 from functools import lru_cache
+from html import escape
 from types import TracebackType
-from typing import Any, Iterator, Optional, Union
+from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
 from . import _array, _pymm, _store, _table, _values
 from ._batch import Batch
@@ -119,6 +120,11 @@ class shelf(_pymm.ShelfBase):
             self: shelf = super().__new__(cls, _State(handle, path))
             _open_shelves[handle.identity] = self
         return self
+
+    if TYPE_CHECKING:  # the extension does these
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+        def __delattr__(self, name: str) -> None: ...
 
     # --- variables --------------------------------------------------------------------------------
 
@@ -235,7 +241,7 @@ class shelf(_pymm.ShelfBase):
 
     def _repr_html_(self) -> str:
         handle = self._state.handle
-        return _table.html(handle) if handle.is_open else f"<p>{_table.escape(repr(self))}</p>"
+        return _table.html(handle) if handle.is_open else f"<p>{escape(repr(self))}</p>"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("a shelf cannot be copied or pickled: open it by its name where it is needed")
@@ -327,8 +333,8 @@ def _our_names(cls: type[Any]) -> frozenset[str]:
     return frozenset(name for base in cls.__mro__ for name in base.__dict__)
 
 
-def _is_ours(cls: type[Any], name: str) -> bool:
-    return name in _our_names(cls)
+def _is_ours(cls: type[shelf], name: str) -> bool:
+    return name in _our_names(cls)  # type: ignore[arg-type, unused-ignore]
 
 
 @atexit.register

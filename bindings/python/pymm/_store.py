@@ -12,7 +12,7 @@ from ._errors import InvalidArgument
 
 Target = Union[_pymm.Handle, _pymm.Batch]
 
-_ADVICE = {
+_ADVICE: dict[type[Any], str] = {
     bytearray: "convert it: bytes(value), or numpy.frombuffer(value, numpy.uint8) for an array",
     memoryview: "convert it: bytes(value), or numpy.asarray(value) for an array",
     list: "convert it: numpy.array(value)",

@@ -121,7 +121,7 @@ def _scalar_class(base: type[Any]) -> Optional[type[Any]]:
 
 
 def _shelved_scalar(plain: Any, dtype: np.dtype[Any], name: str) -> Any:
-    cls = None if dtype.kind in "bV" else _scalar_class(type(plain))
+    cls = None if dtype.kind in "bV" else _scalar_class(type(plain))  # type: ignore[arg-type, unused-ignore]
     if cls is None:
         return plain
     try:

@@ -1,0 +1,48 @@
+"""The types that users' checkers see."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pymm
+
+USER = """
+import numpy as np
+import pymm
+
+s = pymm.shelf("x", size_mb=64, pmem_path="/tmp", mode="a")
+s.x = pymm.ndarray((10, 10), dtype=np.int64)
+s.x += 1
+s["y"] = 5
+names: list[str] = s.items
+used: float = s.used
+with s.batch() as b:
+    b["z"] = 1
+    b.rename("z", "w")
+del s.x
+try:
+    s.close()
+except pymm.BusyError as error:
+    number: int | None = error.errno
+array = pymm.ndarray.shelved_ndarray((3,))
+array.persist_offset(0, 3)
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed")
+def test_mypy_strict(tmp_path):
+    user = tmp_path / "user.py"
+    user.write_text(USER)
+    package = Path(pymm.__file__).parent
+    assert (package / "py.typed").exists()
+    env = {**os.environ, "MYPYPATH": str(package.parent)}
+    for what in ([str(user)], ["-p", "pymm"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={tmp_path}/cache", *what],
+            env=env, cwd=tmp_path, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
