@@ -89,7 +89,8 @@ def _from_fields(descr: Any) -> np.dtype[Any]:
         if not set(descr) <= {"names", "formats", "offsets", "itemsize", "titles"}:
             raise ValueError("unknown keys")
         fields: Any = {**descr, "formats": [_from_fields(f) for f in descr["formats"]]}
-        return np.dtype(fields)
+        dtype: np.dtype[Any] = np.dtype(fields)
+        return dtype
     if isinstance(descr, tuple):
         base, shape = descr
         return np.dtype((_from_fields(base), shape))
