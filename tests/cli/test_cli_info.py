@@ -63,7 +63,7 @@ def test_shelf(ctl, ns, shelf):
     assert info["used"] + info["free"] == info["capacity"] == 32 << 20
     assert info["used"] >= 1 << 20 and info["clean"] is True
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", info["uuid"])
-    assert info["granularity"] in ("byte", "cache_line", "page")
+    assert info["granularity"] in ("byte", "cache-line", "page")
     assert info["uuid"] in ctl("info", shelf).decode()
 
 
