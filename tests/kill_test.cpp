@@ -1,5 +1,5 @@
 // A real writer on a real directory, killed with SIGKILL at random moments, a thousand times with
-// PYMM_LONG set. Everything it acknowledged must be there whole, nothing else half there, nothing leaked.
+// PYMM_TEST_LONG set. Everything it acknowledged must be there whole, nothing else half there, nothing leaked.
 //
 // Parent and child draw the same operations from the same seed; the child says through a pipe how far it
 // came. PYMM_KILL_SEED repeats a run's choices (not its timing).
@@ -197,7 +197,7 @@ TEST_CASE("kill: the writer" * doctest::skip()) {
 
 TEST_CASE("kill: a writer killed at any moment loses nothing that it acknowledged") {
     const test::Scratch scratch;
-    const bool thorough = *environment("PYMM_LONG") != '\0';
+    const bool thorough = *environment("PYMM_TEST_LONG") != '\0';
     const int rounds = thorough ? 1000 : 100;
     const std::string given = environment("PYMM_KILL_SEED");
     const std::uint64_t seed = given.empty() ? std::random_device{}() : std::stoull(given);

@@ -278,7 +278,7 @@ void ShelfCore::commit_one(Prepared& prepared) {
 }
 
 void ShelfCore::put(std::string_view name, std::span<const std::byte> data, const Type& type) {
-    if (kept_inline(type, data.size())) put_inline(name, data, type);
+    if (kept_inline(type, data)) put_inline(name, data, type);
     else commit_one(*prepare(name, data, type));
 }
 

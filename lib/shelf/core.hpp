@@ -224,7 +224,10 @@ struct Batch::State {
     std::vector<Op> ops;
 };
 
-/// True when a value of this type and size is kept inside the catalogue.
-bool kept_inline(const Type& type, std::uint64_t size) noexcept;
+/// True when a value of this type and size may be kept inside the catalogue ...
+bool may_be_inline(const Type& type, std::uint64_t size) noexcept;
+/// ... and when this one is. A value that holds the magic of a commit is not: in a torn commit it could pass
+/// for the sound one behind the damage.
+bool kept_inline(const Type& type, std::span<const std::byte> value) noexcept;
 
 }  // namespace pymm

@@ -15,10 +15,15 @@ namespace pymm {
 
 using namespace format;
 
-bool kept_inline(const Type& type, std::uint64_t size) noexcept {
+bool may_be_inline(const Type& type, std::uint64_t size) noexcept {
     if (encoded_type_size(type) > kMaxEntryType) return false;
     if (size == 0) return true;
     return type.kind != Kind::ndarray && type.kind != Kind::raw && size <= kMaxInline;
+}
+
+bool kept_inline(const Type& type, std::span<const std::byte> value) noexcept {
+    return may_be_inline(type, value.size()) &&
+           ::memmem(value.data(), value.size(), &kCommitMagic, sizeof kCommitMagic) == nullptr;
 }
 
 namespace {
@@ -127,7 +132,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, const Type& 
 std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<const std::byte> data,
                                              const Type& type) {
     auto p = prepare(name, type, data.size());
-    if (kept_inline(type, data.size())) {
+    if (kept_inline(type, data)) {
         p->entry.flags |= kEntryInline;
         p->value.assign(data.begin(), data.end());
         auto lock = exclusive();
@@ -193,7 +198,7 @@ Staged ShelfCore::stage(const Type& type, std::uint64_t size) {
     auto state = std::make_unique<Staged::State>();
     state->type = type;
     state->size = size;
-    state->inlined = kept_inline(type, size);
+    state->inlined = may_be_inline(type, size);
     {
         auto lock = exclusive();
         start_writing();
