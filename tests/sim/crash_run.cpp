@@ -227,8 +227,11 @@ void CrashRun::store(const std::string& name, std::uint64_t offset, std::uint64_
     // Until it is persisted, both are possible, word by word; from before the store, for the store itself
     // is no event.
     Value& value = state_.at(name);
-    if (value.stored.empty()) value.stored = value.bytes;
-    std::copy(bytes.begin(), bytes.end(), value.stored.begin() + static_cast<std::ptrdiff_t>(offset));
+    const auto put_in = [&](std::vector<std::byte>& whole) {
+        std::copy(bytes.begin(), bytes.end(), whole.begin() + static_cast<std::ptrdiff_t>(offset));
+    };
+    value.stored.push_back(value.stored.empty() ? value.bytes : value.stored.back());
+    put_in(value.stored.back());
     View view = shelf_.get(name, Access::write);
     fill(view, offset, bytes);
     if (!persist) {
@@ -237,25 +240,33 @@ void CrashRun::store(const std::string& name, std::uint64_t offset, std::uint64_
     }
     view.persist(offset, size);
     require_alive();
-    std::copy(bytes.begin(), bytes.end(), value.bytes.begin() + static_cast<std::ptrdiff_t>(offset));
-    if (value.stored == value.bytes) value.stored.clear();
+    put_in(value.bytes);
+    for (std::vector<std::byte>& stored : value.stored) put_in(stored);
+    std::erase(value.stored, value.bytes);
     machine_.cut();
 }
 
 void CrashRun::persist() {
     shelf_.persist();
     require_alive();
-    for (auto& [name, value] : state_)
-        if (!value.stored.empty() && !value.abandoned) value.bytes = std::exchange(value.stored, {});
+    all_persisted();
     machine_.cut();
+}
+
+/// All that this process stored is durable.
+void CrashRun::all_persisted() {
+    for (auto& [name, value] : state_) {
+        if (value.stored.empty() || value.abandoned) continue;
+        value.bytes = std::move(value.stored.back());
+        value.stored.clear();
+    }
 }
 
 void CrashRun::close() {
     shelf_.close();
     shelf_ = {};
     require_alive();
-    for (auto& [name, value] : state_)
-        if (!value.stored.empty() && !value.abandoned) value.bytes = std::exchange(value.stored, {});
+    all_persisted();
     machine_.cut();
 }
 
@@ -291,6 +302,10 @@ void CrashRun::revive() {
         std::swap(state_, *other_);
     }
     machine_.cut();
+}
+
+void CrashRun::inspect(const std::function<void(Catalogue&)>& visit) {
+    inspect_shelf(shelf_, visit);
 }
 
 std::string CrashRun::compare_now() {

@@ -17,6 +17,7 @@
 
 #include <pymm/shelf.hpp>
 
+#include "catalogue/catalogue.hpp"
 #include "sim/cut_point.hpp"
 #include "sim/machine.hpp"
 #include "sim/sim_lease.hpp"
@@ -26,8 +27,9 @@ namespace pymm::sim {
 struct Value {
     Type type;
     std::vector<std::byte> bytes;
-    /// Stored in place but not persisted: each 8-byte word may be found as here instead.
-    std::vector<std::byte> stored;
+    /// Stored in place but not persisted: each 8-byte word may be found as in any of these instead, the
+    /// last of which is what memory holds.
+    std::vector<std::vector<std::byte>> stored;
     bool abandoned = false;  ///< the process that stored is gone: nobody will persist that
     bool operator==(const Value&) const = default;
 };
@@ -108,6 +110,7 @@ public:
 
     const State& state() const noexcept { return state_; }
     Shelf& shelf() { return shelf_; }
+    void inspect(const std::function<void(Catalogue&)>& visit);
     SimMachine& machine() noexcept { return machine_; }
     const CrashTotals& totals() const noexcept { return totals_; }
     /// Empty, or what the first wrong image showed, with its id.
@@ -125,6 +128,7 @@ private:
 
     void open();
     void require_alive() const;
+    void all_persisted();
     template <class F>
     bool change(State next, F&& operation);
     void on_cut(CutPoint& cut);

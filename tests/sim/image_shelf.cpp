@@ -1,5 +1,6 @@
 #include "sim/image_shelf.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "catalogue/audit.hpp"
@@ -10,16 +11,17 @@ namespace pymm::sim {
 
 namespace {
 
-/// Word by word either the durable bytes or the stored ones.
+/// Word by word the durable bytes, or some that were stored.
 bool possible(std::span<const std::byte> found, const Value& value) {
     if (found.size() != value.bytes.size()) return false;
     if (std::memcmp(found.data(), value.bytes.data(), found.size()) == 0) return true;
     if (value.stored.empty()) return false;
     for (std::size_t at = 0; at < found.size(); at += 8) {
         const std::size_t n = std::min<std::size_t>(8, found.size() - at);
-        if (std::memcmp(&found[at], &value.bytes[at], n) != 0 &&
-            std::memcmp(&found[at], &value.stored[at], n) != 0)
-            return false;
+        const auto same = [&](const std::vector<std::byte>& bytes) {
+            return std::memcmp(&found[at], &bytes[at], n) == 0;
+        };
+        if (!same(value.bytes) && std::none_of(value.stored.begin(), value.stored.end(), same)) return false;
     }
     return true;
 }
@@ -62,15 +64,18 @@ std::string compare(const Shelf& shelf, const State& model) {
     return {};
 }
 
+void inspect_shelf(const Shelf& shelf, const std::function<void(Catalogue&)>& visit) {
+    // A handle's identity is its core.
+    static_cast<ShelfCore*>(const_cast<void*>(shelf.identity()))->inspect(visit);
+}
+
 std::string audit_image(const Shelf& shelf, const std::vector<std::span<std::byte>>& image) {
     return audit_shelf(shelf, RamMedia("data", image[1], Granularity::cache_line, false));
 }
 
 std::string audit_shelf(const Shelf& shelf, const Media& data) {
-    // The handle's identity is its core; checks look at it under its lock.
-    auto* core = static_cast<ShelfCore*>(const_cast<void*>(shelf.identity()));
     AuditReport report;
-    core->inspect([&](Catalogue& catalogue) { report = audit(catalogue, data); });
+    inspect_shelf(shelf, [&](Catalogue& catalogue) { report = audit(catalogue, data); });
     std::string text;
     for (const std::string& problem : report.problems) text += (text.empty() ? "audit: " : "; ") + problem;
     return text;

@@ -45,6 +45,8 @@ Shelf open_image(std::vector<std::span<std::byte>>& image, SimLocks& locks, Gran
 
 /// Empty when the shelf holds exactly what the model says.
 std::string compare(const Shelf& shelf, const State& model);
+/// The open shelf's catalogue, under its lock.
+void inspect_shelf(const Shelf& shelf, const std::function<void(Catalogue&)>& visit);
 /// Empty when the audit finds nothing. `data` is what the shelf's data area is on.
 std::string audit_shelf(const Shelf& shelf, const Media& data);
 std::string audit_image(const Shelf& shelf, const std::vector<std::span<std::byte>>& image);

@@ -1,0 +1,112 @@
+#include "sim/workloads.hpp"
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+namespace pymm::sim {
+
+namespace {
+CrashTotals g_totals;
+using Clock = std::chrono::steady_clock;
+const Clock::time_point g_start = Clock::now();
+using BatchOp = CrashRun::BatchOp;
+}  // namespace
+
+bool thorough() { return std::getenv("PYMM_TEST_LONG") != nullptr; }
+
+CrashOptions options_for(std::string name, Granularity granularity) {
+    CrashOptions options;
+    options.workload = std::move(name) + (granularity == Granularity::page ? "-page" : "-line");
+    options.machine.granularity = granularity;
+    return options;
+}
+
+std::string run(CrashOptions options, const Workload& workload) {
+    CrashRun crash(std::move(options));
+    workload(crash);
+    std::string problem = crash.failure();
+    if (problem.empty() && crash.shelf()) problem = crash.compare_now();
+    add(crash.totals());
+    return problem;
+}
+
+void add(const CrashTotals& totals) { g_totals += totals; }
+
+std::string coverage() {
+    const auto n = [](std::uint64_t count, const char* what) { return std::to_string(count) + what; };
+    char seconds[32];
+    std::snprintf(seconds, sizeof seconds, "%.1f s", std::chrono::duration<double>(Clock::now() - g_start).count());
+    return n(g_totals.cuts, " cut points, ") + n(g_totals.images, " images, ") +
+           n(g_totals.written_again, " of them written to again, ") + n(g_totals.recuts, " recoveries cut, giving ") +
+           n(g_totals.recut_images, " images more, ") + seconds;
+}
+
+void furnish(CrashRun& crash) {
+    crash.put("a", 40);
+    crash.put("b", 300);
+    crash.put("c", 5000);
+    crash.put("d/e", 8);
+}
+
+const std::vector<Step>& steps() {
+    static const std::vector<Step> all{
+        {"put-inline", [](CrashRun& c) { c.put("new1", 50); }},
+        {"put-small", [](CrashRun& c) { c.put("new2", 600); }},
+        {"put-pages", [](CrashRun& c) { c.put("new3", 9000); }},
+        {"put-empty", [](CrashRun& c) { c.put("new4", 0); }},
+        {"replace-inline", [](CrashRun& c) { c.put("d/e", 16); }},
+        {"replace-small", [](CrashRun& c) { c.put("a", 320); }},
+        {"replace-pages", [](CrashRun& c) { c.put("a", 4096); }},
+        {"staged", [](CrashRun& c) { c.put_staged("b", 4500, false); }},
+        {"staged-memory", [](CrashRun& c) { c.put_staged("b", 700, true); }},
+        {"erase", [](CrashRun& c) {
+             if (c.state().count("c")) c.erase("c");
+             else c.put("c", 4100);
+         }},
+        {"rename", [](CrashRun& c) {
+             if (c.state().count("d/e")) c.rename("d/e", "f");
+             else c.rename("f", "d/e");
+         }},
+        {"rename-over", [](CrashRun& c) {
+             c.put("x", 4200);
+             c.rename("x", "b");
+         }},
+        {"batch", [](CrashRun& c) {
+             c.batch({{BatchOp::put, "m", "", 30},
+                      {BatchOp::put, "n", "", 700},
+                      {BatchOp::rename, "n", "a", 0},
+                      {BatchOp::put, "o", "", 4096},
+                      {BatchOp::put, "m", "", 5000},
+                      {BatchOp::erase, "o", "", 0}});
+         }},
+        {"store", [](CrashRun& c) {
+             c.put("v", 1000);
+             c.store("v", 61, 200, true);
+             c.store("v", 8, 8, false);
+         }},
+        {"persist", [](CrashRun& c) {
+             c.put("w", 4500);
+             c.store("w", 100, 3000, false);
+             c.persist();
+         }},
+        {"reopen", [](CrashRun& c) { c.reopen(); }},
+        {"wrap", [](CrashRun& c) {
+             for (int i = 0; i < 24; ++i) c.put("wrap", 200);
+         }},
+    };
+    return all;
+}
+
+void everything(CrashRun& c) {
+    furnish(c);
+    for (const Step& step : steps())
+        if (std::string_view(step.name) != "batch" && std::string_view(step.name) != "staged") step.apply(c);
+    c.batch({{BatchOp::put, "m", "", 700}, {BatchOp::rename, "a", "n", 0}, {BatchOp::erase, "b", "", 0}});
+    c.reopen();
+    c.put("a", 50);
+    c.close();
+}
+
+}  // namespace pymm::sim
