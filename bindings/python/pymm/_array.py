@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, Iterable, Optional, SupportsIndex, Union
+from typing import TYPE_CHECKING, Any, Iterable, Optional, SupportsIndex, Union
 
 import numpy as np
-import numpy.typing as npt
 
 from . import _dtype, _pymm
 from ._errors import CorruptError
+
+if TYPE_CHECKING:  # importing it takes as long as all of pymm
+    import numpy.typing as npt
 
 _plain_view = np.ndarray.view
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Union
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -18,10 +17,11 @@ def default_path() -> str:
         return "/mnt/pmem0"
     base = os.environ.get("XDG_DATA_HOME")
     # The XDG specification has relative paths ignored.
-    root = Path(base) if base and os.path.isabs(base) else Path.home() / ".local" / "share"
-    path = root / "pymm"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return str(path)
+    if not base or not os.path.isabs(base):
+        base = os.path.join(os.path.expanduser("~"), ".local", "share")
+    path = os.path.join(base, "pymm")
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    return path
 
 
 def resolve(pmem_path: PathLike | None) -> str:

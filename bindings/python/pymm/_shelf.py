@@ -7,7 +7,6 @@ import os
 import threading
 import weakref
 from functools import lru_cache
-from html import escape
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
@@ -234,14 +233,10 @@ class shelf(_pymm.ShelfBase):
         self.close()
 
     def __repr__(self) -> str:
-        handle = self._state.handle
-        if not handle.is_open:
-            return f"shelf {handle.name!r} in {handle.path}: closed"
-        return _table.text(handle)
+        return _table.text(self._state.handle)
 
     def _repr_html_(self) -> str:
-        handle = self._state.handle
-        return _table.html(handle) if handle.is_open else f"<p>{escape(repr(self))}</p>"
+        return _table.html(self._state.handle)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("a shelf cannot be copied or pickled: open it by its name where it is needed")

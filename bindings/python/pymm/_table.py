@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any, Sequence
 
 _ROWS = 30
@@ -43,8 +42,15 @@ def _tail(handle: Any, rows: Sequence[Any]) -> str:
     return f"... and {more} more" if more > 0 else ""
 
 
+def closed(handle: Any) -> str:
+    """What is left to say of a closed shelf."""
+    return f"shelf {handle.name!r} in {handle.path}: closed"
+
+
 def text(handle: Any) -> str:
     """The table in plain text."""
+    if not handle.is_open:
+        return closed(handle)
     rows = _rows(handle)
     lines = [_head(handle)]
     if rows:
@@ -60,6 +66,10 @@ def text(handle: Any) -> str:
 
 def html(handle: Any) -> str:
     """The table for notebooks."""
+    from html import escape  # notebooks have it; others need not wait for it
+
+    if not handle.is_open:
+        return f"<p>{escape(closed(handle))}</p>"
     rows = _rows(handle)
     parts = [f"<p>{escape(_head(handle))}</p>"]
     if rows:
