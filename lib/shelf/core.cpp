@@ -523,8 +523,14 @@ void ShelfCore::persist() {
     if (failed_.load()) require_writable();
     // A view that dies meanwhile may let an extent be reused: flushing foreign bytes is harmless.
     guarded([&] {
-        for (const auto& [offset, touched] : ranges)
-            if (touched.size != 0) parts_.data->flush(offset, touched.size);
+        if (parts_.data->granularity() == Granularity::page) {
+            // One sync, not one for each: it costs what is dirty, and between these extents nothing else is.
+            const std::uint64_t begin = ranges.front().first;
+            parts_.data->flush(begin, ranges.back().first + ranges.back().second.size - begin);
+        } else {
+            for (const auto& [offset, touched] : ranges)
+                if (touched.size != 0) parts_.data->flush(offset, touched.size);
+        }
         parts_.data->drain();
     });
     const auto lock = exclusive();

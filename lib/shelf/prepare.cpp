@@ -30,7 +30,8 @@ namespace {
 
 void check_type(std::string_view name, const Type& type, std::uint64_t size) {
     if (const char* problem = type_problem(type, size))
-        throw InvalidArgumentError(fmt::format("put '{}': {} bytes as {}: {}", name, size, type.describe(), problem));
+        throw InvalidArgumentError(fmt::format("put '{}': {} bytes as {}: {}", name, size,
+                                               type.describe().substr(0, 200), problem));
 }
 
 std::uint64_t alignment_for(std::uint64_t size) {
