@@ -32,8 +32,10 @@ lock() {
     flock -n "$lock_fd" || { say "waiting for another run to release ${1##*/}"; flock "$lock_fd"; }
 }
 
-# Builds see the tools of .venv before the system's.
+# Builds see the tools of .venv before the system's. ccache may serve one build
+# folder from another: the wheel's, a temporary one, from build/.
 use_venv() {
+    export CCACHE_NOHASHDIR=1
     [ -x "$venv/bin/meson" ] || die "no .venv: run scripts/setup first"
     export PATH="$venv/bin:$PATH" VIRTUAL_ENV=$venv
 }
