@@ -249,8 +249,17 @@ void SpaceMap::release(std::uint64_t offset, std::uint64_t size) {
 
 std::uint64_t SpaceMap::largest() const {
     std::uint64_t best = by_size_.empty() ? 0 : by_size_.rbegin()->first;
-    for (const ZoneState& z : zones_)
-        if (!z.loaded) best = std::max(best, std::min(z.largest, z.free));
+    std::uint64_t whole = 0;  // zones in a row that are free from end to end
+    for (std::size_t z = 0; z < zones_.size(); ++z) {
+        const ZoneState& zone = zones_[z];
+        if (zone.loaded) {
+            whole = 0;
+            continue;
+        }
+        const std::uint64_t size = zone_end(z) - zone_begin(z);
+        whole = zone.free == size ? whole + size : 0;
+        best = std::max({best, whole, std::min(zone.largest, zone.free)});
+    }
     return best;
 }
 
