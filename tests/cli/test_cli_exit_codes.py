@@ -1,6 +1,7 @@
 """Exit codes: the manual's table, and the codes that no other file provokes."""
 
 import os
+import subprocess
 import re
 import stat
 from pathlib import Path
@@ -134,7 +135,8 @@ def nobody(ctl, ns, tmp_path):
             changed.append((folder, mode))
     try:
         reaches = ctl.run("--version", **user).returncode == 0
-        reaches = reaches and ctl.run("info", ns, **user).returncode in (0, 9)
+        # The namespace itself is opened up by the tests; what leads to it must be open already.
+        reaches = reaches and subprocess.run(["test", "-x", ns.parent], **user).returncode == 0
     except PermissionError:
         reaches = False
     for folder, mode in reversed(changed):
