@@ -1,9 +1,9 @@
 """Exit codes: the manual's table, and the codes that no other file provokes."""
 
 import os
-import subprocess
 import re
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest

@@ -14,7 +14,7 @@ namespace {
 /// Word by word the durable bytes, or some that were stored.
 bool possible(std::span<const std::byte> found, const Value& value) {
     if (found.size() != value.bytes.size()) return false;
-    if (std::memcmp(found.data(), value.bytes.data(), found.size()) == 0) return true;
+    if (std::equal(found.begin(), found.end(), value.bytes.begin())) return true;
     if (value.stored.empty()) return false;
     for (std::size_t at = 0; at < found.size(); at += 8) {
         const std::size_t n = std::min<std::size_t>(8, found.size() - at);
