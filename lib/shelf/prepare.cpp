@@ -23,7 +23,7 @@ bool may_be_inline(const Type& type, std::uint64_t size) noexcept {
 
 bool kept_inline(const Type& type, std::span<const std::byte> value) noexcept {
     return may_be_inline(type, value.size()) &&
-           ::memmem(value.data(), value.size(), &kCommitMagic, sizeof kCommitMagic) == nullptr;
+           (value.empty() || ::memmem(value.data(), value.size(), &kCommitMagic, sizeof kCommitMagic) == nullptr);
 }
 
 namespace {
