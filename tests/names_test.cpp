@@ -123,3 +123,18 @@ TEST_CASE("shelf names") {
         CHECK_THROWS_AS(pymm::check_shelf_name(name), pymm::InvalidArgumentError);
     }
 }
+
+TEST_CASE("illegal names in messages") {
+    using pymm::format::printable_name;
+    CHECK(printable_name("a/b c") == "a/b c");
+    CHECK(printable_name(std::string_view("a\0b\n\x7f", 5)) == "a\\x00b\\x0a\\x7f");
+    CHECK(printable_name("\xc3\xa4") == "\xc3\xa4");
+    CHECK(printable_name("\xc3\xa4\xff") == "\\xc3\\xa4\\xff");
+    CHECK(printable_name("") == "");
+    const std::string exact(80, 'x');
+    CHECK(printable_name(exact) == exact);
+    CHECK(printable_name(exact + "y") == exact + "...");
+    // Cut between characters, not inside one.
+    CHECK(printable_name(std::string(79, 'x') + "\xc3\xa4") == std::string(79, 'x') + "...");
+    CHECK(printable_name(std::string(200, '\x80')).size() < 400);
+}

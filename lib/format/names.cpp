@@ -1,5 +1,7 @@
 #include "format/names.hpp"
 
+#include <fmt/format.h>
+
 #include <cstdint>
 
 #include "format/layout.hpp"
@@ -69,6 +71,25 @@ const char* shelf_name_problem(std::string_view name) noexcept {
     }
     if (!is_utf8(name)) return "it is not UTF-8";
     return nullptr;
+}
+
+std::string printable_name(std::string_view name) {
+    constexpr std::size_t longest = 80;
+    std::string_view shown = name;
+    if (name.size() > longest) {
+        std::size_t end = longest;  // not inside a character
+        while (end > longest - 4 && (static_cast<unsigned char>(name[end]) & 0xc0) == 0x80) --end;
+        shown = name.substr(0, end);
+    }
+    const bool utf8 = is_utf8(shown);
+    std::string text;
+    for (const char c : shown) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !utf8)) text += fmt::format("\\x{:02x}", byte);
+        else text += c;
+    }
+    if (shown.size() < name.size()) text += "...";
+    return text;
 }
 
 }  // namespace pymm::format

@@ -1,6 +1,7 @@
 // Legal names: UTF-8 without traps. Used on what callers pass and on what is read from media.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace pymm::format {
@@ -11,5 +12,9 @@ bool is_utf8(std::string_view text) noexcept;
 /// Null when `name` is a legal blob name, else what is wrong with it.
 const char* blob_name_problem(std::string_view name) noexcept;
 const char* shelf_name_problem(std::string_view name) noexcept;
+
+/// An illegal name as messages show it: its first 80 bytes, with control characters (a NUL would end the
+/// message) and, where it is not UTF-8, its other bytes written as \xNN.
+std::string printable_name(std::string_view name);
 
 }  // namespace pymm::format

@@ -63,6 +63,9 @@ bool fully_backed(const struct stat& st) {
 }  // namespace
 
 Directory::Directory(const std::string& path) : path_(path) {
+    // The system would stop at a NUL and open another directory than the one that was named.
+    if (path.find('\0') != std::string::npos)
+        throw InvalidArgumentError(fmt::format("namespace '{}': a NUL in its path", printable_name(path)));
     while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
     fd_ = Fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (fd_) return;

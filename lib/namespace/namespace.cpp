@@ -11,7 +11,7 @@ namespace pymm {
 
 void check_shelf_name(std::string_view name) {
     if (const char* problem = format::shelf_name_problem(name))
-        throw InvalidArgumentError(fmt::format("shelf name '{}': {}", name.substr(0, 80), problem));
+        throw InvalidArgumentError(fmt::format("shelf name '{}': {}", format::printable_name(name), problem));
 }
 
 Namespace Namespace::open(const std::string& path) {

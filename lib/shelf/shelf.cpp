@@ -26,7 +26,7 @@ std::string_view granularity_name(Granularity g) noexcept {
 
 void check_blob_name(std::string_view name) {
     if (const char* problem = format::blob_name_problem(name))
-        throw InvalidArgumentError(fmt::format("blob name '{}': {}", name.substr(0, 80), problem));
+        throw InvalidArgumentError(fmt::format("blob name '{}': {}", format::printable_name(name), problem));
 }
 
 ShelfCore& Shelf::core() const {
