@@ -20,6 +20,7 @@
 #include <optional>
 #include <system_error>
 
+#include "media/guarded_read.hpp"
 #include "media/log.hpp"
 #include "media/pmem2_handles.hpp"
 
@@ -154,6 +155,7 @@ void MappedMedia::map() {
         fail("mapping", 0, mapped_, error);
     }
     data_ = static_cast<std::byte*>(got);
+    install_bus_error_handler();
     // Access is random: without it the first touch of a cold page cache waits for readahead, 2-8 ms.
     ::madvise(data_, mapped_, MADV_RANDOM);
 }
