@@ -194,11 +194,11 @@ std::vector<Extent> Catalogue::root_extents(const Superblock& sb) const {
 // A writer beside us publishes the last durable commit of this incarnation of the log. While the salts
 // differ the log that our root names is complete: a writer announces the new salt before it writes the
 // root that has it, and appends to the old log no more.
-std::uint64_t Catalogue::publish_limit() const {
-    if (load_live(map_, offsetof(LivePage, boot)) != boot_hash() ||
-        load_live(map_, offsetof(LivePage, salt)) != root_.log_salt)
+std::uint64_t Catalogue::live_limit(const Media& map, std::uint64_t salt) {
+    if (load_live(map, offsetof(LivePage, boot)) != boot_hash() ||
+        load_live(map, offsetof(LivePage, salt)) != salt)
         return UINT64_MAX;
-    return load_live(map_, offsetof(LivePage, sequence));
+    return load_live(map, offsetof(LivePage, sequence));
 }
 
 void Catalogue::publish(std::uint64_t salt, std::uint64_t sequence) noexcept {

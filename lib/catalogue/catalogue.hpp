@@ -66,6 +66,10 @@ public:
     /// Extents of log, runs and zone table.
     std::vector<format::Extent> metadata_extents() const { return root_extents(root_); }
 
+    /// The last commit of log incarnation `salt` that is durable, as a live writer says; UINT64_MAX when it says
+    /// nothing about this one. To be asked only while there is a writer.
+    static std::uint64_t live_limit(const Media& map, std::uint64_t salt);
+
     /// Readers: catches up with a writer beside us. True when something changed. After an exception the
     /// next call loads everything anew.
     bool refresh();
@@ -103,7 +107,7 @@ private:
     void load();
     void replay();
     void append_tail(std::uint64_t limit);
-    std::uint64_t publish_limit() const;
+    std::uint64_t publish_limit() const { return live_limit(map_, root_.log_salt); }
     void publish(std::uint64_t salt, std::uint64_t sequence) noexcept;
     /// `live`: just committed, not replayed: settles what it takes, holds what it gives back.
     void apply(format::Bytes commit, bool live);

@@ -1,0 +1,89 @@
+// What a check knows of a shelf while it looks at it: bounded access to the bytes, and what was found so far.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "catalogue/memtable.hpp"
+#include "check/checker.hpp"
+#include "check/reporter.hpp"
+#include "format/entry.hpp"
+#include "format/layout.hpp"
+
+namespace pymm {
+
+/// One run of the root as far as it can be read.
+struct RunImage {
+    format::RunRef ref{};
+    std::optional<format::RunHeader> header;  ///< when its page is sound
+    std::vector<std::uint32_t> leaves;        ///< sound leaf pages, in order
+    std::vector<Event> events;                ///< of sound space pages, sorted, disjoint
+    bool complete = true;                     ///< no leaf is missing
+    bool events_complete = true;              ///< no space page is missing
+};
+
+struct Image {
+    Image(const CheckTarget& t, const CheckOptions& o, CheckReport& r)
+        : target(t), options(o), report(r), reporter(r) {}
+    ~Image() { unmark_all(); }
+    Image(const Image&) = delete;
+    Image& operator=(const Image&) = delete;
+
+    const CheckTarget& target;
+    const CheckOptions& options;
+    CheckReport& report;
+    Reporter reporter;
+
+    bool live = false;  ///< a writer is beside us
+    std::optional<format::Superblock> root;
+    int root_index = -1;
+    bool mixed = false;  ///< the two files belong to different shelves
+    std::uint64_t generation = 0;                ///< of a superblock that is sound, but of no use as root
+    std::optional<format::Uuid> header_uuid;     ///< of a sound data header
+    std::uint64_t capacity = 0;                  ///< bytes of the data file
+    std::uint64_t limit = UINT64_MAX;  ///< commits above it do not count: they may not be durable yet
+
+    std::vector<RunImage> runs;  ///< oldest first
+    Memtable tail;
+    std::uint64_t sequence = 0;   ///< last commit
+    std::uint64_t log_used = 0;
+    std::int64_t new_names = 0;   ///< names that the tail adds, less those it erases
+    bool torn = false;            ///< the log ends with a commit that was cut short
+
+    /// Marks for the writer beside us, and gives up all marks again.
+    void mark(format::Extent extent) {
+        target.lease->mark_extent(extent.offset, extent.size);
+        marked.push_back(extent);
+    }
+    void unmark_all() noexcept {
+        for (const format::Extent& e : marked) target.lease->unmark_extent(e.offset, e.size);
+        marked.clear();
+    }
+    std::vector<format::Extent> marked;
+
+    /// Bytes of the data file, empty unless all of them are there.
+    format::Bytes bytes(std::uint64_t offset, std::uint64_t size) const noexcept {
+        const Media& data = target.data;
+        if (offset > data.size() || size > data.size() - offset) return {};
+        return {data.data() + offset, size};
+    }
+
+    void map_finding(Cure cure, Severity severity, std::string structure, std::uint64_t offset, std::string expected,
+                     std::string found, std::string action = {}) {
+        reporter.add(cure, {severity, std::move(structure), target.map.name(), offset, std::move(expected),
+                            std::move(found), {}, false, std::move(action)});
+    }
+    void data_finding(Cure cure, Severity severity, std::string structure, std::uint64_t offset,
+                      std::string expected, std::string found, std::string blob = {}, std::string action = {}) {
+        reporter.add(cure, {severity, std::move(structure), target.data.name(), offset, std::move(expected),
+                            std::move(found), std::move(blob), false, std::move(action)});
+    }
+};
+
+/// Both superblock copies and the data header; sets root, live, limit, and marks what the root names.
+/// Throws VersionError.
+void check_root(Image& image);
+
+}  // namespace pymm

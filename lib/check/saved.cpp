@@ -1,0 +1,104 @@
+#include "check/saved.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <vector>
+
+#include "namespace/directory.hpp"
+
+namespace pymm {
+
+using namespace format;
+
+namespace {
+
+[[noreturn]] void fail(const std::string& what, int error) {
+    const std::string text = fmt::format("saving what a repair replaces: {}: {}; nothing was repaired", what,
+                                         std::strerror(error));
+    if (error == ENOSPC || error == EDQUOT) throw NoSpaceError(text, error);
+    throw IoError(text, error);
+}
+
+std::string utc_text(int attempt) {
+    const std::time_t now = std::time(nullptr);
+    std::tm parts{};
+    ::gmtime_r(&now, &parts);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &parts);
+    return attempt == 0 ? std::string(text) : fmt::format("{}-{}", text, attempt);
+}
+
+void copy_range(int from, int to, std::uint64_t offset, std::uint64_t size, const std::string& name) {
+    std::vector<std::byte> buffer(std::min<std::uint64_t>(size, 1 << 20));
+    while (size != 0) {
+        const ssize_t got = ::pread(from, buffer.data(), std::min<std::uint64_t>(size, buffer.size()),
+                                    static_cast<off_t>(offset));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) fail("reading " + name, errno);
+        if (got == 0) return;  // the file ends here
+        for (ssize_t done = 0; done < got;) {
+            const ssize_t n = ::pwrite(to, buffer.data() + done, static_cast<std::size_t>(got - done),
+                                       static_cast<off_t>(offset) + done);
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) fail("writing " + name, n < 0 ? errno : ENOSPC);
+            done += n;
+        }
+        offset += static_cast<std::uint64_t>(got);
+        size -= static_cast<std::uint64_t>(got);
+    }
+}
+
+}  // namespace
+
+std::string save_replaced(const ShelfFiles& files, const Replaced& replaced) {
+    std::string leaf;
+    for (int attempt = 0;; ++attempt) {
+        leaf = fmt::format("{}.fsck-{}", files.name, utc_text(attempt));
+        if (::mkdirat(files.directory, leaf.c_str(), 0700) == 0) break;
+        if (errno != EEXIST || attempt == 1000) fail("creating " + files.path + "/" + leaf, errno);
+    }
+    const std::string map_leaf = files.name + ".map", data_leaf = files.name + ".data";
+    Fd dir(::openat(files.directory, leaf.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    try {
+        if (!dir) fail("opening " + leaf, errno);
+        const auto copy = [&](int from, const std::string& name, const std::vector<Extent>* ranges) {
+            struct stat st;
+            if (::fstat(from, &st) != 0) fail("looking at " + name, errno);
+            const Fd to(::openat(dir.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+            if (!to) fail("creating " + name, errno);
+            if (::ioctl(to.get(), FICLONE, from) != 0) {
+                if (::ftruncate(to.get(), st.st_size) != 0) fail("sizing " + name, errno);
+                if (ranges == nullptr) {
+                    copy_range(from, to.get(), 0, static_cast<std::uint64_t>(st.st_size), name);
+                } else {
+                    copy_range(from, to.get(), 0, kPage, name);
+                    for (const Extent& e : *ranges) copy_range(from, to.get(), e.offset, e.size, name);
+                }
+            }
+            if (::fsync(to.get()) != 0) fail("syncing " + name, errno);
+        };
+        if (files.map >= 0) copy(files.map, map_leaf, nullptr);
+        copy(files.data, data_leaf, &replaced.data);
+        if (::fsync(dir.get()) != 0 && errno != EINVAL) fail("syncing " + leaf, errno);
+        if (::fsync(files.directory) != 0 && errno != EINVAL) fail("syncing " + files.path, errno);
+    } catch (...) {
+        if (dir) {
+            ::unlinkat(dir.get(), map_leaf.c_str(), 0);
+            ::unlinkat(dir.get(), data_leaf.c_str(), 0);
+        }
+        ::unlinkat(files.directory, leaf.c_str(), AT_REMOVEDIR);
+        throw;
+    }
+    return files.path + "/" + leaf;
+}
+
+}  // namespace pymm
