@@ -1,0 +1,234 @@
+#include "specimen/specimen.hpp"
+
+#include <functional>
+#include <stdexcept>
+
+#include "format/layout.hpp"
+#include "sim/image_shelf.hpp"
+#include "sim/ram_media.hpp"
+#include "sim/sim_lease.hpp"
+
+namespace pymm::test {
+
+using sim::State;
+using sim::Value;
+
+namespace {
+
+constexpr std::uint64_t kCapacity = 512 << 10;
+
+/// Tells when a superblock was written.
+class WatchedMap final : public Media {
+public:
+    WatchedMap(std::span<std::byte> bytes, const std::function<void(std::uint64_t)>& written)
+        : Media("map", Granularity::cache_line, true), inner_("map", bytes), written_(written) {
+        data_ = inner_.data();
+        size_ = inner_.size();
+    }
+    void reserve(std::uint64_t, std::uint64_t) override {}
+    void write(std::uint64_t offset, const void* source, std::size_t size) override {
+        inner_.write(offset, source, size);
+        if (written_) written_(offset);
+    }
+    void fill_zero(std::uint64_t offset, std::uint64_t size) override { inner_.fill_zero(offset, size); }
+    void flush(std::uint64_t, std::uint64_t) override {}
+    void drain() override {}
+
+private:
+    sim::RamMedia inner_;
+    const std::function<void(std::uint64_t)>& written_;
+};
+
+std::vector<std::byte> bytes_of(std::string_view text) {
+    const auto bytes = std::as_bytes(std::span(text));
+    return {bytes.begin(), bytes.end()};
+}
+
+/// A shelf in memory beside its model.
+class Builder {
+public:
+    Builder() : image_{PageBytes(format::kMapSize), PageBytes(kCapacity)} {
+        format::Uuid uuid{};
+        for (std::size_t i = 0; i < uuid.size(); ++i) uuid[i] = static_cast<std::uint8_t>(0x50 + i);
+        uuid[6] = 0x4f, uuid[8] = 0x8f;
+        sim::RamMedia map("map", image_.map), data("data", image_.data);
+        sim::format_image(map, data, uuid, format::kPage);
+    }
+    ~Builder() { shelf_ = Shelf(); }
+
+    void open() {
+        shelf_ = sim::open_shelf(std::make_unique<WatchedMap>(image_.map, superblock_written),
+                                 std::make_unique<sim::RamMedia>("data", image_.data), locks_, Mode::read_write);
+    }
+    void close() {
+        shelf_.close();
+        shelf_ = Shelf();
+    }
+    void put(const std::string& name, Value value) {
+        before_ = state;
+        shelf_.put(name, value.bytes, value.type);
+        state[name] = std::move(value);
+    }
+    void put(const std::string& name, std::uint64_t size) { put(name, sim::make_value(size, ++seed_)); }
+    void put(const std::string& name, Kind kind, std::vector<std::byte> bytes) {
+        put(name, {Type::value(kind), std::move(bytes), {}});
+    }
+    void erase(const std::string& name) {
+        before_ = state;
+        shelf_.erase(name);
+        state.erase(name);
+    }
+    void rename(const std::string& from, const std::string& to) {
+        before_ = state;
+        shelf_.rename(from, to, true);
+        state[to] = state.at(from);
+        state.erase(from);
+    }
+    /// A put in a new page extent, an erase and a rename, in one commit.
+    void batch(const std::string& put, const std::string& erase, const std::string& from, const std::string& to) {
+        before_ = state;
+        Value value = sim::make_value(4500, ++seed_);
+        Batch b = shelf_.batch();
+        b.put(put, value.bytes, value.type);
+        b.erase(erase);
+        b.rename(from, to);
+        b.commit();
+        state[put] = std::move(value);
+        state.erase(erase);
+        state[to] = state.at(from);
+        state.erase(from);
+    }
+    void staged(const std::string& name, std::uint64_t size) {
+        before_ = state;
+        Value value = sim::make_value(size, ++seed_);
+        Staged s = shelf_.stage(value.type, size);
+        const auto memory = s.memory();
+        std::copy(value.bytes.begin(), value.bytes.end(), memory.begin());
+        shelf_.put(name, std::move(s));
+        state[name] = std::move(value);
+    }
+
+    ShelfInfo stat() const { return shelf_.stat(); }
+    Specimen specimen(std::string name, bool unclean) const {
+        return {std::move(name), image_, state, unclean ? std::optional(before_) : std::nullopt};
+    }
+
+    State state;
+    std::function<void(std::uint64_t)> superblock_written;
+
+private:
+    ShelfImage image_;
+    sim::SimLocks locks_;
+    Shelf shelf_;
+    State before_;
+    std::uint64_t seed_ = 0;
+};
+
+/// One value of each kind and each way of storing.
+void values(Builder& b, const std::string& in) {
+    const std::string p = in.empty() ? in : in + "/";
+    b.put(p + "integer", Kind::integer, bytes_of("\x2a"));
+    b.put(p + "real", Kind::real, bytes_of("12345678"));
+    b.put(p + "complex", Kind::complex, bytes_of("1234567812345678"));
+    b.put(p + "boolean", Kind::boolean, bytes_of("\x01"));
+    b.put(p + "none", Kind::none, {});
+    b.put(p + "string", Kind::string, bytes_of("gr\xc3\xbc\xc3\x9f dich"));
+    b.put(p + "bytes", Kind::bytes, std::vector<std::byte>(256, std::byte{0x5a}));
+    b.put(p + "magic", Kind::bytes, bytes_of("PMCT imitates a commit"));  // an extent, not inline
+    b.put(p + "long", Kind::string, std::vector<std::byte>(257, std::byte{'x'}));
+    Type scalar = Type::array("<f4", 4, {});
+    scalar.kind = Kind::scalar;
+    b.put(p + "scalar", Value{scalar, bytes_of("abcd"), {}});
+    b.put(p + "empty", Value{Type::array("<f8", 8, {0, 3}), {}, {}});
+    b.put(p + "small", Value{Type::array("<f8", 8, {5, 4}, true), sim::make_bytes(160, 7), {}});
+    b.put(p + "raw", Value{Type::raw(), sim::make_bytes(100, 8), {}});
+    b.put(p + "pages", Value{Type::array("<i4", 4, {1025}), sim::make_bytes(4100, 9), {}});
+    // A descriptor that stands in the extent header only, with data and without.
+    const std::string descr = "[('" + std::string(600, 'f') + "', '<u2')]";
+    b.put(p + "header-type", Value{Type::array(descr, 2, {30}), sim::make_bytes(60, 10), {}});
+    b.put(p + "header-empty", Value{Type::array(descr, 2, {0}), {}, {}});
+}
+
+/// Enough to fill logs with: runs of several levels, names long enough for index pages, tombstones.
+void history(Builder& b) {
+    values(b, "");
+    for (int i = 0; i < 4; ++i) b.put(std::string(1000, static_cast<char>('p' + i)) + std::to_string(i), 20);
+    b.put(std::string(1024, 'z'), 8);
+    for (int round = 0; round < 4; ++round)
+        for (int i = 0; i < 9; ++i) b.put("often/" + std::to_string(i), 240);
+    b.put("gone", 700);
+    b.put("gone-inline", 30);
+    for (int round = 0; round < 2; ++round)
+        for (int i = 0; i < 9; ++i) b.put("often/" + std::to_string(i), 240);
+    b.erase("gone");
+    b.erase("gone-inline");
+    b.erase("often/8");
+    b.rename("long", "renamed");
+    for (int i = 0; i < 9; ++i) b.put("later/" + std::to_string(i), 200);
+}
+
+}  // namespace
+
+Specimen fresh_specimen() {
+    Builder b;
+    return b.specimen("fresh", false);
+}
+
+Specimen clean_specimen() {
+    Builder b;
+    b.open();
+    history(b);
+    b.close();
+    b.open();  // a second session, and a run of its own
+    b.put("second", 1000);
+    b.staged("staged", 5000);
+    b.batch("batched", "later/0", "later/1", "moved");
+    b.close();
+    return b.specimen("clean", false);
+}
+
+Specimen open_specimen() {
+    Builder b;
+    b.open();
+    history(b);
+    b.close();
+    b.open();
+    // All of this stays in the log: one checkpoint, of the session's beginning, and no other.
+    b.put("integer", Kind::integer, bytes_of("\x2b\x2c"));
+    b.put("new", 40);
+    b.put("small", 900);
+    b.put("pages", 4200);
+    b.erase("raw");
+    b.rename("renamed", "again/renamed");
+    b.batch("batched", "later/0", "later/1", "moved");
+    b.put("header-type", Value{Type::array("[('" + std::string(550, 'g') + "', '<u2')]", 2, {30}), sim::make_bytes(60, 11), {}});
+    b.put("last", 60);
+    if (b.stat().log_bytes == 0) throw std::logic_error("specimen: the log is empty");
+    return b.specimen("open", true);
+}
+
+Specimen switched_specimen() {
+    Builder b;
+    b.open();
+    history(b);
+    std::optional<Specimen> found;
+    b.superblock_written = [&](std::uint64_t) {
+        if (!found) found = b.specimen("switched", true);
+    };
+    for (int i = 0; i < 100 && !found; ++i) b.put("often/" + std::to_string(i % 8), 230);
+    if (!found) throw std::logic_error("specimen: no checkpoint came");
+    b.superblock_written = nullptr;
+    found->before_last.reset();
+    return std::move(*found);
+}
+
+std::vector<Specimen> all_specimens() {
+    std::vector<Specimen> all;
+    all.push_back(fresh_specimen());
+    all.push_back(clean_specimen());
+    all.push_back(open_specimen());
+    all.push_back(switched_specimen());
+    return all;
+}
+
+}  // namespace pymm::test

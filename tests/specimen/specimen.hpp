@@ -1,0 +1,33 @@
+// Specimens: small shelves that hold every kind of record, as files in memory, with what they must read as.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/crash_run.hpp"
+#include "specimen/image.hpp"
+
+namespace pymm::test {
+
+struct Specimen {
+    std::string name;
+    ShelfImage image;
+    sim::State model;
+    /// Without the last commit of the log: what damage to that one may bring back, as it cannot be told from
+    /// a commit that was cut short.
+    std::optional<sim::State> before_last;
+};
+
+/// Just formatted, nothing in it.
+Specimen fresh_specimen();
+/// Closed cleanly: several runs, one of them with index pages, and an empty log.
+Specimen clean_specimen();
+/// Copied while a writer had it open: runs, and a log with a commit of each kind of record.
+Specimen open_specimen();
+/// The power went between the writing of the two superblocks of a checkpoint.
+Specimen switched_specimen();
+
+std::vector<Specimen> all_specimens();
+
+}  // namespace pymm::test

@@ -1,0 +1,258 @@
+// The byte-flip sweep: every byte of a shelf's structures is damaged, one at a time, and the shelf opened, listed
+// and read whole: the right data, or an error that names the damage; never anything else. A part of the damaged
+// shelves is written to as well. Then the same with the checksums made right, where anything may be read but
+// nothing may crash.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+
+#include "catalogue/catalogue.hpp"
+#include "format/layout.hpp"
+#include "sim/image_shelf.hpp"
+#include "specimen/anatomy.hpp"
+#include "specimen/checksums.hpp"
+#include "specimen/specimen.hpp"
+
+using namespace pymm;
+using namespace pymm::test;
+using sim::State;
+
+namespace {
+
+bool thorough() { return std::getenv("PYMM_TEST_LONG") != nullptr; }
+
+enum class Verdict { right, previous, error, wrong };
+
+struct Outcome {
+    Verdict verdict = Verdict::wrong;
+    std::string text;  // of the error, or what was wrong
+};
+
+Shelf open(ShelfImage& image, sim::SimLocks& locks, Mode mode) {
+    auto spans = image.spans();
+    return sim::open_image(spans, locks, Granularity::cache_line, mode);
+}
+
+/// All that a reader can ask; empty when it is as the model says.
+std::string read_whole(const Shelf& shelf, const State& model) {
+    std::string problem = sim::compare(shelf, model);
+    // Names that are not there: through filters and indexes, at each end and in the middle.
+    for (const char* absent : {"a", "often/10", "zzzz", "gone"})
+        if (problem.empty() && model.count(absent) == 0 && shelf.find(absent))
+            problem = std::string("found '") + absent + "'";
+    (void)shelf.stat();
+    return problem;
+}
+
+/// Which of the two states the image reads as.
+Outcome look(ShelfImage& image, const Specimen& of, Mode mode) {
+    try {
+        sim::SimLocks locks;
+        const Shelf shelf = open(image, locks, mode);
+        std::string problem = read_whole(shelf, of.model);
+        if (problem.empty()) return {Verdict::right, {}};
+        if (of.before_last && read_whole(shelf, *of.before_last).empty()) return {Verdict::previous, {}};
+        return {Verdict::wrong, std::move(problem)};
+    } catch (const Error& error) {
+        if (error.code() == Code::corrupt || error.code() == Code::version) return {Verdict::error, error.what()};
+        return {Verdict::wrong, std::string("another class of error: ") + error.what()};
+    }
+}
+
+/// Writes to a damaged image: every step does what it says or throws, and what is found afterwards is what the
+/// steps that returned have left, or an error.
+Outcome write_to(ShelfImage image, State state) {
+    struct Step {
+        std::function<void(Shelf&)> apply;
+        std::function<void(State&)> model;
+    };
+    const auto put = [](const std::string& name, std::uint64_t size) {
+        const sim::Value value = sim::make_value(size, 99);
+        return Step{[=](Shelf& s) { s.put(name, value.bytes, value.type); }, [=](State& m) { m[name] = value; }};
+    };
+    std::vector<Step> steps{put("w/inline", 20), put("w/small", 900), put("w/pages", 5000)};
+    if (state.count("pages")) {
+        steps.push_back(put("pages", 6000));
+        steps.push_back({[](Shelf& s) { s.erase("small"); }, [](State& m) { m.erase("small"); }});
+    }
+    for (int i = 0; i < 20; ++i) steps.push_back(put("w/" + std::to_string(i), 200));  // fills the log
+    std::optional<State> other;  // where a step threw: perhaps it is done all the same
+    std::string thrown;
+    try {
+        sim::SimLocks locks;
+        Shelf shelf = open(image, locks, Mode::read_write);
+        for (const Step& step : steps) {
+            other = state;
+            step.model(*other);
+            step.apply(shelf);
+            state = std::exchange(other, {}).value();
+        }
+        if (std::string problem = read_whole(shelf, state); !problem.empty()) return {Verdict::wrong, "after writing: " + problem};
+        shelf.close();
+    } catch (const Error& error) {
+        thrown = error.what();
+    }
+    try {
+        sim::SimLocks locks;
+        const Shelf shelf = open(image, locks, Mode::read_only);
+        std::string problem = read_whole(shelf, state);
+        if (!problem.empty() && other && read_whole(shelf, *other).empty()) problem.clear();
+        if (!problem.empty()) return {Verdict::wrong, "opened after writing: " + problem + (thrown.empty() ? "" : " (thrown: " + thrown + ")")};
+    } catch (const Error& error) {
+        return {Verdict::error, error.what()};
+    }
+    return {thrown.empty() ? Verdict::right : Verdict::error, thrown};
+}
+
+/// One way to damage: `size` bytes at `at` become others. False where that changes nothing.
+bool damage(std::byte* at, int way) {
+    std::uint64_t word;
+    std::memcpy(&word, at, way < 9 ? 1 : 8);
+    const std::uint64_t old = word;
+    switch (way) {
+        case 0: *at ^= std::byte{0xff}; return true;
+        case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: *at ^= std::byte(1u << (way - 1)); return true;
+        case 9: word = 0; break;
+        case 10: word = ~std::uint64_t{0}; break;
+        case 11: word = old + 1; break;
+        default: word = old - 1;
+    }
+    std::memcpy(at, &word, 8);
+    return word != old;
+}
+
+constexpr int kFirstWordWay = 9, kWays = 12;
+
+struct Row {
+    std::uint64_t tried = 0, right = 0, previous = 0, error = 0;
+};
+using Table = std::array<Row, static_cast<std::size_t>(Part::count)>;
+
+void print(const char* title, const Table& table) {
+    std::printf("%s\n%-26s %9s %11s %13s %13s\n", title, "", "damages", "right data", "clean error", "state before");
+    for (std::size_t i = 0; i < table.size(); ++i) {
+        const Row& r = table[i];
+        if (r.tried == 0) continue;
+        std::printf("%-26s %9lu %11lu %13lu %13lu\n", part_name(static_cast<Part>(i)), static_cast<unsigned long>(r.tried),
+                    static_cast<unsigned long>(r.right), static_cast<unsigned long>(r.error), static_cast<unsigned long>(r.previous));
+    }
+    std::fflush(stdout);
+}
+
+/// What is known not to be told from sound bytes, part by part; anything else must be an error.
+bool may_go_unseen(Part part) {
+    switch (part) {
+        case Part::superblock_0:  // the other copy holds the same
+        case Part::superblock_1:
+        case Part::data_header:        // magic and uuid are checked; the rest repeats the superblock
+        case Part::data_header_used:   // only asked by who finds no .map
+        case Part::extent_header:      // repeats the entry, for salvage
+        case Part::extent_update:      // reserved
+        case Part::filter_page:        // read by look-ups of names that fall into the damaged page only, and the rest
+        case Part::index_page:         // of a run is read by writers only
+        case Part::space_page: return true;
+        default: return !is_live(part);
+    }
+}
+
+struct Sweep {
+    Specimen specimen;
+    Anatomy anatomy;
+    Table table{};
+    std::uint64_t number = 0, written = 0, failures = 0;
+
+    explicit Sweep(Specimen s) : specimen(std::move(s)), anatomy(dissect(specimen.image)) {}
+
+    void run() {
+        file(specimen.image.map, anatomy.map, "map");
+        file(specimen.image.data, anatomy.data, "data");
+    }
+
+    void file(PageBytes& bytes, const std::vector<Part>& parts, const char* name) {
+        for (std::uint64_t at = 0; at < bytes.size() && failures < 20; ++at) {
+            const Part part = parts[at];
+            if (part == Part::blob_data) continue;
+            // What nothing refers to is looked at here and there.
+            if (!is_live(part) && part != Part::live_page && at % 61 != 0 && !thorough()) continue;
+            for (int way = 0; way < kWays; ++way) {
+                if (way >= kFirstWordWay && at % 8 != 0) continue;
+                if (way > 0 && way < kFirstWordWay && !thorough() && static_cast<int>(at % 8) + 1 != way) continue;
+                one(bytes.data() + at, part, way, name, at);
+            }
+        }
+    }
+
+    void one(std::byte* at, Part part, int way, const char* name, std::uint64_t offset) {
+        std::byte saved[8];
+        const std::size_t size = way >= kFirstWordWay ? 8 : 1;
+        std::memcpy(saved, at, size);
+        if (!damage(at, way)) return;
+        Row& row = table[static_cast<std::size_t>(part)];
+        ++row.tried;
+        const Outcome seen = look(specimen.image, specimen, ++number % 4 == 0 ? Mode::read_write : Mode::read_only);
+        bool good = true;
+        switch (seen.verdict) {
+            case Verdict::right: ++row.right, good = may_go_unseen(part); break;
+            case Verdict::error: ++row.error, good = is_live(part); break;
+            case Verdict::previous: ++row.previous, good = part == Part::last_commit; break;
+            case Verdict::wrong: good = false; break;
+        }
+        if (good && number % (thorough() ? 5 : 41) == 0 && seen.verdict != Verdict::error) {
+            ++written;
+            const Outcome after = write_to(specimen.image, seen.verdict == Verdict::previous ? *specimen.before_last : specimen.model);
+            good = after.verdict != Verdict::wrong;
+            if (!good) fail(after, part, way, name, offset);
+        } else if (!good) {
+            fail(seen, part, way, name, offset);
+        }
+        std::memcpy(at, saved, size);
+    }
+
+    void fail(const Outcome& outcome, Part part, int way, const char* name, std::uint64_t offset) {
+        ++failures;
+        FAIL_CHECK(specimen.name << ": " << name << " at " << offset << " (" << part_name(part) << "), damage " << way << ": verdict "
+                                 << static_cast<int>(outcome.verdict) << " " << outcome.text);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("specimens are sound and hold every structure") {
+    std::array<std::uint64_t, static_cast<std::size_t>(Part::count)> bytes{};
+    for (Specimen& s : all_specimens()) {
+        CAPTURE(s.name);
+        for (const Mode mode : {Mode::read_only, Mode::read_write}) CHECK(look(s.image, s, mode).verdict == Verdict::right);
+        const Outcome written = write_to(s.image, s.model);
+        CHECK(written.text == "");
+        CHECK(written.verdict == Verdict::right);
+        const Anatomy anatomy = dissect(s.image);
+        for (const Part p : anatomy.map) ++bytes[static_cast<std::size_t>(p)];
+        for (const Part p : anatomy.data) ++bytes[static_cast<std::size_t>(p)];
+        CHECK(anatomy.commits == (s.name == "open" ? 9 : 0));
+    }
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+        CAPTURE(part_name(static_cast<Part>(i)));
+        CHECK(bytes[i] != 0);
+    }
+}
+
+TEST_CASE("every byte of every structure") {
+    Table sum{};
+    std::uint64_t number = 0, written = 0;
+    for (Specimen& s : all_specimens()) {
+        Sweep sweep(std::move(s));
+        sweep.run();
+        for (std::size_t i = 0; i < sum.size(); ++i) {
+            sum[i].tried += sweep.table[i].tried;
+            sum[i].right += sweep.table[i].right;
+            sum[i].error += sweep.table[i].error;
+            sum[i].previous += sweep.table[i].previous;
+        }
+        number += sweep.number;
+        written += sweep.written;
+    }
+    print("damage to one byte or word", sum);
+    std::printf("%lu damages, %lu of the shelves written to\n", static_cast<unsigned long>(number), static_cast<unsigned long>(written));
+}
