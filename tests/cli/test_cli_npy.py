@@ -169,6 +169,7 @@ HOSTILE = {
     "header longer than it says": raw_npy(GOOD, length=5),
     "claims 4 GiB of header": raw_npy(GOOD, version=2, length=2**32 - 1),
     "claims 64 KiB of header": raw_npy(GOOD, length=65535),
+    "space that is none to Python": raw_npy(GOOD.replace(" ", "\v", 1), b"abcd"),
     "no data": raw_npy(GOOD),
     "data cut off": raw_npy(GOOD, b"abc"),
     "data goes on": raw_npy(GOOD, b"abcde"),

@@ -28,8 +28,9 @@ private:
 
     char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
 
+    // What Python's tokenizer skips inside brackets: no vertical tab.
     void skip_space() {
-        while (at_ < text_.size() && (peek() == ' ' || (peek() >= '\t' && peek() <= '\r'))) ++at_;
+        while (at_ < text_.size() && std::string_view(" \t\n\f\r").find(peek()) != std::string_view::npos) ++at_;
     }
 
     bool take(std::string_view word) {
