@@ -502,6 +502,13 @@ void ShelfCore::inspect(const std::function<void(Catalogue&)>& visit) {
     visit(*catalogue_);
 }
 
+void ShelfCore::examine(const std::function<void(const Catalogue&)>& visit) {
+    const auto lock = exclusive();
+    require_open();
+    refresh();
+    visit(*catalogue_);
+}
+
 // ---- Persisting -------------------------------------------------------------------------------------
 
 void ShelfCore::persist_range(std::uint64_t offset, std::uint64_t size) {

@@ -75,6 +75,10 @@ public:
 
     // For checks and tests: the state under the lock.
     void inspect(const std::function<void(Catalogue&)>& visit);
+    /// The present state, to be read under the lock. Throws ClosedError.
+    void examine(const std::function<void(const Catalogue&)>& visit);
+    /// The core behind a handle.
+    static ShelfCore& of(const Shelf& shelf) { return shelf.core(); }
 
 private:
     friend struct View::State;
