@@ -316,6 +316,8 @@ bool Catalogue::find(std::string_view name, EntryView& out) const {
     }
     if (runs_.empty()) return false;
     const std::uint64_t hash = name_hash(name);
+    // A new name asks them all: the filters' cache misses overlap.
+    for (const auto& run : runs_) run->prefetch(hash);
     for (auto it = runs_.rbegin(); it != runs_.rend(); ++it)
         if ((*it)->find(name, hash, out)) return !out.tombstone();
     return false;

@@ -45,6 +45,7 @@ void Run::load_header() const {
     if (h.entries > std::uint64_t{h.leaf_count} * (kPage / sizeof(Entry)) || h.max_entry > kPage ||
         h.max_name > kMaxName || h.events > std::uint64_t{h.space_count} * kEventsPerPage)
         damaged(0, "counts out of range");
+    header_loaded_.store(true, std::memory_order_release);
 }
 
 void Run::damaged(std::uint32_t page, const char* problem) const {
@@ -150,6 +151,14 @@ std::uint32_t Run::descend(std::string_view name) const {
     if (number < header().leaf_start || number - header().leaf_start >= header().leaf_count)
         damaged(number, "the index points outside the leaves");
     return number - header().leaf_start;
+}
+
+void Run::prefetch(std::uint64_t hash) const noexcept {
+    if (!header_loaded_.load(std::memory_order_acquire) || header_.entries == 0) return;
+    const std::uint64_t block = filter_block(hash, std::uint64_t{header_.filter_count} * kFilterBlocksPerPage);
+    const std::uint64_t number = header_.filter_start + block / kFilterBlocksPerPage;
+    __builtin_prefetch(data_.data() + ref_.offset + number * kPage +
+                       kFilterBlock * (1 + block % kFilterBlocksPerPage));
 }
 
 bool Run::find(std::string_view name, std::uint64_t hash, EntryView& out) const {
