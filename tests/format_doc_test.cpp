@@ -131,8 +131,8 @@ const std::map<std::string, Structure> kStructures{
 
 #define C(name) {#name, static_cast<std::uint64_t>(name)}
 const std::map<std::string, std::uint64_t> kConstants{
-    C(kVersion), C(kCompatKnown), C(kRoCompatKnown), C(kIncompatKnown), C(kLine), C(kPage), C(kHugePage),
-    C(kMapSize), C(kSuperblockSize), C(kSuperblockOffset[0]), C(kSuperblockOffset[1]), C(kLivePageOffset),
+    C(kVersion), C(kCompatChecksum), C(kCompatKnown), C(kRoCompatKnown), C(kIncompatKnown), C(kLine), C(kPage),
+    C(kHugePage), C(kMapSize), C(kSuperblockSize), C(kSuperblockOffset[0]), C(kSuperblockOffset[1]), C(kLivePageOffset),
     C(kSuperblockMagic), C(kMaxRuns), C(kSuperblockClean), C(kDataMagic), C(kDataStart), C(kCommitMagic),
     C(kRecordNewName), C(kEntryInline), C(kEntrySealed), C(kEntryContentCrc), C(kEntryTypeInHeader),
     C(kEntryTombstone), C(kEntryFlagsKnown), C(kMaxName), C(kMaxEntryType), C(kMaxType), C(kMaxInline),

@@ -67,6 +67,7 @@ void Catalogue::format(Media& map, Media& data, const FormatOptions& options) {
 
     Superblock sb{};
     sb.uuid = options.uuid;
+    if (options.checksum) sb.compat |= kCompatChecksum;
     sb.generation = 1;
     sb.capacity = capacity;
     sb.created_ns = options.created_ns;

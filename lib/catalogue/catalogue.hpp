@@ -29,6 +29,7 @@ struct FormatOptions {
     format::Uuid uuid{};
     std::uint64_t created_ns = 0;
     std::uint64_t log_size = 0;  // of a segment, a multiple of kPage; 0 chooses by capacity
+    bool checksum = false;       // record content checksums at every put
 };
 
 class Catalogue {

@@ -138,6 +138,8 @@ BlobInfo blob_info(const EntryView& entry, Bytes header, const Uuid& uuid) {
         std::chrono::nanoseconds(e.modified_ns)));
     info.mode = e.mode;
     info.inlined = entry.inlined();
+    info.sealed = (e.flags & kEntrySealed) != 0;
+    if ((e.flags & kEntryContentCrc) != 0) info.checksum = e.content_crc;
     Bytes type = entry.type;
     ExtentHeaderView outside;
     if ((e.flags & kEntryTypeInHeader) != 0) {

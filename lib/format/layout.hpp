@@ -17,7 +17,8 @@ inline constexpr std::uint32_t kVersion = 1;
 
 // Feature bits (as in ext4): unknown compat bits are ignored, unknown ro-compat bits allow reading
 // only, unknown incompat bits refuse the shelf.
-inline constexpr std::uint64_t kCompatKnown = 0;
+inline constexpr std::uint64_t kCompatChecksum = 1;  // every put records a checksum of its content
+inline constexpr std::uint64_t kCompatKnown = 1;
 inline constexpr std::uint64_t kRoCompatKnown = 0;
 inline constexpr std::uint64_t kIncompatKnown = 0;
 

@@ -270,7 +270,7 @@ Directory::Opened Directory::create(std::string_view name, const CreateOptions& 
         opened.parts.map = MappedMedia::open(map.release(), fmt::format("{}/{}", path_, map_leaf), true, true);
         opened.parts.data = MappedMedia::open(data.release(), fmt::format("{}/{}", path_, data_leaf), true,
                                               fully_backed(status(data_again)));
-        FormatOptions format{{}, 0, options.log_size};
+        FormatOptions format{{}, 0, options.log_size, options.checksum};
         random_bytes(format.uuid.data(), format.uuid.size());
         format.uuid[6] = static_cast<std::uint8_t>((format.uuid[6] & 0x0f) | 0x40);  // RFC 9562, version 4
         format.uuid[8] = static_cast<std::uint8_t>((format.uuid[8] & 0x3f) | 0x80);

@@ -37,6 +37,7 @@ ShelfCore::ShelfCore(ShelfParts parts, Mode mode) : parts_(std::move(parts)), mo
     }
     catalogue_ = std::make_unique<Catalogue>(*parts_.map, *parts_.data,
                                              writable() ? nullptr : parts_.lease.get());
+    checksums_ = (catalogue_->root().compat & kCompatChecksum) != 0;
 }
 
 std::shared_ptr<ShelfCore> ShelfCore::open(ShelfParts parts, Mode mode) {
@@ -278,8 +279,9 @@ void ShelfCore::commit_one(Prepared& prepared) {
 }
 
 void ShelfCore::put(std::string_view name, std::span<const std::byte> data, const Type& type) {
-    if (kept_inline(type, data)) put_inline(name, data, type);
-    else commit_one(*prepare(name, data, type));
+    if (kept_inline(type, data)) return put_inline(name, data, type);
+    refuse_sealed(name, data.size());
+    commit_one(*prepare(name, data, type));
 }
 
 void ShelfCore::put(std::string_view name, Staged staged) { commit_one(*prepare(name, std::move(staged))); }
@@ -383,6 +385,9 @@ View ShelfCore::get(std::string_view name, Access access) {
             parts_.lease->mark_extent(entry.fixed.offset, entry.fixed.extent);
             mark = {entry.fixed.offset, entry.fixed.extent};
         }
+        if (access == Access::write && (entry.fixed.flags & kEntrySealed) != 0)
+            throw ReadOnlyError(fmt::format("blob '{}' is sealed: get it for reading, or erase it and put it anew",
+                                            name));
         state->info = info(entry);
         if (entry.inlined()) {
             unmark();
@@ -397,8 +402,13 @@ View ShelfCore::get(std::string_view name, Access access) {
             if (kind != Kind::ndarray && kind != Kind::raw)
                 throw InvalidArgumentError(fmt::format("blob '{}' is a {}: values are replaced by put, not changed in "
                                                        "place", name, kind_name(kind)));
-            if ((entry.fixed.flags & kEntrySealed) != 0)
-                throw ReadOnlyError(fmt::format("blob '{}' is sealed: put a new version instead", name));
+            if (sealing_ == entry.fixed.offset)
+                throw ReadOnlyError(fmt::format("blob '{}' is just being sealed: get it for reading", name));
+            if ((entry.fixed.flags & kEntryContentCrc) != 0) {
+                drop_checksum(name, entry.fixed.flags);
+                if (!catalogue_->find(name, entry)) assert(false);  // the lock was held
+                state->info = info(entry);
+            }
             if (!catalogue_->in_session()) parts_.data->prepare_for_writing();
             // Storage under every byte: a store to a hole of a full file system would be SIGBUS.
             parts_.data->reserve(entry.fixed.offset, entry.fixed.extent);
@@ -494,6 +504,7 @@ ShelfInfo ShelfCore::stat() {
     info.granularity = parts_.data->granularity();
     info.writable = writable() && !failed_.load() && catalogue_->writes_allowed();
     info.clean = (sb.flags & kSuperblockClean) != 0;
+    info.checksum = checksums_;
     return info;
 }
 

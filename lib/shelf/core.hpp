@@ -64,6 +64,7 @@ public:
     void erase(std::string_view name);
     void rename(std::string_view from, std::string_view to, bool replace);
     Batch batch();
+    void seal(std::string_view name);
     void for_each(std::string_view prefix, const std::function<bool(const BlobInfo&)>& visit);
     std::uint64_t size();
     void persist();
@@ -120,9 +121,11 @@ private:
     format::Extent allocate(std::uint64_t size, std::uint64_t align);
     void release_staged(format::Extent extent) noexcept;
     void commit_built(std::uint64_t now);
-    /// Throws NoSpaceError when the shelf is too full for any put.
+    /// Throws NoSpaceError when the shelf is too full for any commit but those that erase.
     void require_spare(std::string_view name);
     void commit_one(Prepared& prepared);
+    /// The claim that a checksum is right goes, durably, before anybody may store to the data.
+    void drop_checksum(std::string_view name, std::uint32_t flags);
     void finish_if_unused() noexcept;
 
     // These lock for themselves.
@@ -132,6 +135,11 @@ private:
                                       const Type& type);
     std::unique_ptr<Prepared> prepare(std::string_view name, Staged staged);
     std::vector<std::byte> encode_header(const Prepared& prepared, const Type& type);
+
+    /// Before much is copied in vain.
+    void refuse_sealed(std::string_view name, std::uint64_t size);
+    /// Copies to fresh space; the checksum of what was written, where the shelf records them.
+    std::uint32_t copy_in(std::uint64_t offset, std::span<const std::byte> data);
 
     format::Bytes header_bytes(const format::EntryView& entry) const;
     BlobInfo info(const format::EntryView& entry) const;
@@ -157,6 +165,7 @@ private:
     const Mode mode_;
     mutable std::shared_mutex mutex_;
     std::unique_ptr<Catalogue> catalogue_;
+    bool checksums_ = false;                            // recorded at every put
     CommitBuilder builder_;
     std::map<std::uint64_t, Pin> pins_;                 // by data offset
     struct Touched {
@@ -165,6 +174,8 @@ private:
     };
     std::map<std::uint64_t, Touched> touched_;          // extents handed out writable, by offset
     std::vector<format::Extent> quarantine_;            // freed; readers elsewhere may look at them
+    std::mutex seal_mutex_;                             // one seal at a time; taken before mutex_
+    std::uint64_t sealing_ = 0;                         // data offset; no writable view of it meanwhile
     std::uint64_t writable_uses_ = 0;                   // writable views and staged extents
     std::uint32_t handles_ = 0;
     bool locked_ = false;                               // we hold the writer's lock
@@ -227,6 +238,11 @@ struct Batch::State {
     std::shared_ptr<ShelfCore> core;
     std::vector<Op> ops;
 };
+
+/// CRC32C of a blob's bytes where they lie. IoError that names the blob when they cannot be read.
+std::uint32_t checksum_in_place(const Media& media, std::uint64_t offset, std::uint64_t size, std::string_view name);
+/// memcpy from memory that may vanish (a mapped file that shrinks): IoError, EFAULT.
+void copy_from_caller(std::byte* to, std::span<const std::byte> from);
 
 /// True when a value of this type and size may be kept inside the catalogue ...
 bool may_be_inline(const Type& type, std::uint64_t size) noexcept;

@@ -41,8 +41,15 @@ void Planner::extents(const Entry& e, void (CommitBuilder::*record)(Extent)) {
 
 void Planner::give_back(const Entry& entry) { extents(entry, &CommitBuilder::free); }
 
+void Planner::require_unsealed(const char* operation, std::string_view name, const Entry& entry) {
+    if ((entry.flags & kEntrySealed) == 0) return;
+    throw ReadOnlyError(fmt::format("{} '{}': the blob of that name is sealed; erase it first, or use another name",
+                                    operation, name));
+}
+
 void Planner::put(const Version& version, std::uint64_t now_ns) {
     const Known old = look_up(version.name, false);
+    if (old.exists) require_unsealed("put", version.name, old.fixed);
     Entry entry = version.entry;
     entry.sequence = catalogue_.sequence() + 1;
     entry.created_ns = old.exists ? old.fixed.created_ns : now_ns;
@@ -71,11 +78,23 @@ void Planner::rename(std::string_view from, std::string_view to, bool replace) {
     if (old.exists && !replace)
         throw ExistsError(fmt::format("rename '{}' to '{}': the new name is taken; ask for it to be "
                                       "replaced, or erase it first", from, to));
-    if (old.exists) give_back(old.fixed);
+    if (old.exists) {
+        require_unsealed("rename to", to, old.fixed);
+        give_back(old.fixed);
+    }
     builder_.erase(from);
     builder_.put(moved.fixed, to, moved.type, moved.value, !old.exists);
     remember(from, {});
     remember(to, std::move(moved));
+}
+
+void Planner::mark(std::string_view name, std::uint32_t flags, std::uint32_t content_crc) {
+    Known known = look_up(name, true);
+    if (!known.exists) throw NotFoundError(fmt::format("'{}': no such blob", name));
+    known.fixed.flags = flags;
+    known.fixed.content_crc = content_crc;
+    builder_.put(known.fixed, name, known.type, known.value, false);
+    remember(name, std::move(known));
 }
 
 }  // namespace pymm

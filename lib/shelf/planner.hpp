@@ -18,8 +18,8 @@ struct Version {
     format::Bytes value;  // inline
 };
 
-/// Later operations see earlier ones. Throws NotFoundError or ExistsError; the builder's contents are
-/// then to be thrown away. Wants the core's lock.
+/// Later operations see earlier ones. Throws NotFoundError, ExistsError, or ReadOnlyError where something
+/// sealed would be replaced; the builder's contents are then to be thrown away. Wants the core's lock.
 class Planner {
 public:
     /// `single`: only one operation will come, so nothing has to be remembered.
@@ -31,6 +31,11 @@ public:
     void put(const Version& version, std::uint64_t now_ns);
     void erase(std::string_view name);
     void rename(std::string_view from, std::string_view to, bool replace);
+    /// The same version under other flags, and perhaps with a checksum: its extents stay where they are.
+    void mark(std::string_view name, std::uint32_t flags, std::uint32_t content_crc);
+
+    /// Throws ReadOnlyError when the entry that bears the name is sealed.
+    static void require_unsealed(const char* operation, std::string_view name, const format::Entry& entry);
 
 private:
     struct Known {

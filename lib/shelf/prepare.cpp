@@ -6,6 +6,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "format/crc32c.hpp"
 #include "format/names.hpp"
 #include "format/type_codec.hpp"
 #include "media/log.hpp"
@@ -83,7 +84,7 @@ void ShelfCore::require_spare(std::string_view name) {
     collect_freed();
     drain_quarantine();
     if (!catalogue_->ensure_spare())
-        throw NoSpaceError(fmt::format("shelf '{}': put '{}': full; erase blobs or use a larger shelf", parts_.name,
+        throw NoSpaceError(fmt::format("shelf '{}': '{}': full; erase blobs or use a larger shelf", parts_.name,
                                        name));
 }
 
@@ -98,6 +99,10 @@ void ShelfCore::put_inline(std::string_view name, std::span<const std::byte> dat
     version.entry.mode = 0600;
     version.entry.share_count = 1;
     version.entry.flags = kEntryInline;
+    if (checksums_) {
+        version.entry.flags |= kEntryContentCrc;
+        version.entry.content_crc = crc32c(data.data(), data.size());
+    }
     const std::uint64_t now = now_ns();
     const auto lock = exclusive();
     start_writing();
@@ -117,6 +122,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, const Type& 
     p->entry.size = size;
     p->entry.mode = 0600;
     p->entry.share_count = 1;
+    if (checksums_) p->entry.flags |= kEntryContentCrc;
     const std::size_t type_size = encoded_type_size(type);
     if (type_size <= kMaxEntryType) {
         p->type.resize(type_size);
@@ -136,6 +142,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<co
     if (kept_inline(type, data)) {
         p->entry.flags |= kEntryInline;
         p->value.assign(data.begin(), data.end());
+        if (checksums_) p->entry.content_crc = crc32c(p->value.data(), p->value.size());
         auto lock = exclusive();
         start_writing();
         require_spare(name);
@@ -176,10 +183,12 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<co
     Media& media = *parts_.data;
     const auto copy = [&] {
         if (together) {
-            header.insert(header.end(), data.begin(), data.end());
+            header.resize(header_size + data.size());
+            if (!data.empty()) copy_from_caller(header.data() + header_size, data);
+            if (checksums_) p->entry.content_crc = crc32c(header.data() + header_size, data.size());
             media.write(p->header.offset, header.data(), header.size());
         } else {
-            media.write(p->data.offset, data.data(), data.size());
+            p->entry.content_crc = copy_in(p->data.offset, data);
             media.write(p->header.offset, header.data(), header.size());
         }
         media.drain();  // durable before any record may name it
@@ -247,6 +256,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged stage
         media.write(p->header.offset, header.data(), header.size());
         media.drain();
     });
+    if (checksums_) p->entry.content_crc = checksum_in_place(media, p->entry.offset, p->entry.size, name);
     return p;
 }
 

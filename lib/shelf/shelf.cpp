@@ -53,6 +53,7 @@ void Shelf::erase(std::string_view name) { core().erase(name); }
 void Shelf::rename(std::string_view from, std::string_view to, bool replace) {
     core().rename(from, to, replace);
 }
+void Shelf::seal(std::string_view name) { core().seal(name); }
 Batch Shelf::batch() { return core().batch(); }
 
 void Shelf::for_each(std::string_view prefix, const std::function<bool(const BlobInfo&)>& visit) const {

@@ -21,6 +21,7 @@ struct CreateOptions {
     bool force = false;    ///< discard an existing shelf of that name (never one in use)
     std::uint32_t mode = 0600;             ///< permissions of the two files
     std::uint64_t log_size = 0;            ///< bytes of a redo-log segment; 0 chooses
+    bool checksum = false;                 ///< record a checksum of the content at every put
 };
 
 /// One shelf as found in a namespace, without opening it.

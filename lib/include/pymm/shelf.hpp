@@ -56,6 +56,10 @@ struct BlobInfo {
     Clock::time_point modified;  ///< when this version was put
     std::uint32_t mode = 0600;   ///< permission bits as given; informational
     bool inlined = false;        ///< a small value kept inside the catalogue
+    bool sealed = false;         ///< immutable: see Shelf::seal
+    /// CRC32C of the data, where one is recorded: for sealed blobs, and in shelves with checksums until a
+    /// writable view is asked for.
+    std::optional<std::uint32_t> checksum;
 };
 
 /// Figures of a whole shelf.
@@ -76,6 +80,7 @@ struct ShelfInfo {
     Granularity granularity;
     bool writable;
     bool clean;              ///< closed cleanly since the last commit on media
+    bool checksum;           ///< puts record checksums of their content: CreateOptions::checksum
 };
 
 /// A pinned window on a blob. While it lives, its memory stays mapped and its extent is not reused,
@@ -144,7 +149,7 @@ public:
     /// holds no locks; different ranges may be written from several threads.
     void write(std::uint64_t offset, std::span<const std::byte> data);
     /// The memory itself, to be filled in place (contents undefined until written or zeroed). What is
-    /// stored here is made durable by the put.
+    /// stored here is made durable by the put; nothing may be stored here once that has begun.
     std::span<std::byte> memory();
     /// Zeroes the whole extent, durably.
     void zero();
@@ -173,7 +178,7 @@ public:
 
     std::size_t size() const noexcept;  ///< number of operations so far
     /// Applies all operations in order. Throws NotFoundError when an erase or rename names nothing at
-    /// its turn; then nothing at all has happened.
+    /// its turn, ReadOnlyError when a put or rename meets a sealed blob; then nothing at all has happened.
     void commit();
 
     struct State;
@@ -204,7 +209,7 @@ public:
 
     /// Copies `data` to the shelf under `name`, replacing what was there. The old value, or the new
     /// one, is found after a crash. Throws NoSpaceError, ReadOnlyError, InvalidArgumentError (name, or
-    /// size and type disagree); then nothing has changed.
+    /// size and type disagree); then nothing has changed. ReadOnlyError, too, when `name` is sealed.
     void put(std::string_view name, std::span<const std::byte> data, const Type& type = Type::raw());
     void put(std::string_view name, Staged staged);
     /// Space for a blob of `size` bytes, to be filled and then put.
@@ -212,14 +217,23 @@ public:
 
     bool contains(std::string_view name) const;
     std::optional<BlobInfo> find(std::string_view name) const;
-    /// Throws NotFoundError.
+    /// Throws NotFoundError; for Access::write, ReadOnlyError when the blob is sealed. A writable view
+    /// makes a recorded checksum void, by a commit that is durable on return.
     View get(std::string_view name, Access access = Access::read) const;
 
     /// Throws NotFoundError. Views of it stay valid; the space is reused after the last is gone.
     void erase(std::string_view name);
-    /// Throws NotFoundError, and ExistsError when `to` exists and `replace` is false.
+    /// Throws NotFoundError; ExistsError when `to` exists and `replace` is false, ReadOnlyError when it is
+    /// sealed.
     void rename(std::string_view from, std::string_view to, bool replace = false);
     Batch batch();
+
+    /// Makes a blob immutable, and records a checksum of its bytes, which a scrub verifies. From the return
+    /// on, durably: no writable view of it, no put and no rename over its name; erase it first. It may be
+    /// erased and renamed. Nothing happens if it is sealed already. Reads all of it; other calls go on
+    /// meanwhile, but a writable view is refused. Throws NotFoundError, PinnedError while a writable view
+    /// of it lives in this process (no other process can have one), IoError when it cannot be read.
+    void seal(std::string_view name);
 
     /// Calls `visit` for each blob whose name starts with `prefix`, in order of the names' bytes, until
     /// it returns false. Works on a consistent state; `visit` must not call back into the shelf.
