@@ -1,7 +1,9 @@
 // What a check knows of a shelf while it looks at it: bounded access to the bytes, and what was found so far.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "check/reporter.hpp"
 #include "format/entry.hpp"
 #include "format/layout.hpp"
+#include "media/guarded_read.hpp"
 
 namespace pymm {
 
@@ -51,6 +54,15 @@ struct Image {
     std::uint64_t log_used = 0;
     std::int64_t new_names = 0;   ///< names that the tail adds, less those it erases
     bool torn = false;            ///< the log ends with a commit that was cut short
+    std::uint64_t max_id = 0;     ///< of all entries
+    bool incomplete = false;      ///< entries are missing, so what nobody has may belong to one of them
+
+    bool overlaps = false;        ///< two extents share bytes
+    bool events_known() const noexcept {
+        return std::all_of(runs.begin(), runs.end(), [](const RunImage& r) { return r.events_complete; });
+    }
+
+    std::vector<format::Extent> owned;  ///< by blobs: headers and data; sorted once all are there
 
     /// Marks for the writer beside us, and gives up all marks again.
     void mark(format::Extent extent) {
@@ -63,12 +75,19 @@ struct Image {
     }
     std::vector<format::Extent> marked;
 
-    /// Bytes of the data file, empty unless all of them are there.
-    format::Bytes bytes(std::uint64_t offset, std::uint64_t size) const noexcept {
+    /// Copies bytes of the data file. False when they are not there or cannot be read.
+    bool read(std::uint64_t offset, std::uint64_t size, void* out) const noexcept {
         const Media& data = target.data;
-        if (offset > data.size() || size > data.size() - offset) return {};
-        return {data.data() + offset, size};
+        if (offset > data.size() || size > data.size() - offset) return false;
+        const std::byte* fault = nullptr;
+        return survives_bus_error([&]() noexcept { std::memcpy(out, data.data() + offset, size); }, fault);
     }
+    /// So many more bytes were read.
+    void progress(std::uint64_t bytes) {
+        done = std::min(done + bytes, total);
+        if (options.progress && (done - told >= (1 << 22) || done == total)) options.progress(told = done, total);
+    }
+    std::uint64_t done = 0, told = 0, total = 0;
 
     void map_finding(Cure cure, Severity severity, std::string structure, std::uint64_t offset, std::string expected,
                      std::string found, std::string action = {}) {
@@ -82,8 +101,19 @@ struct Image {
     }
 };
 
-/// Both superblock copies and the data header; sets root, live, limit, and marks what the root names.
-/// Throws VersionError.
+/// Log, zone table and runs.
+std::vector<format::Extent> root_extents(const format::Superblock& sb);
+
+/// Both superblock copies and the data header; sets root, live, and marks what the root names. Throws VersionError.
 void check_root(Image& image);
+/// Every commit; sets tail and sequence.
+void check_log(Image& image);
+/// Every page of every run; fills runs.
+void check_runs(Image& image);
+void check_run(Image& image, RunImage& run);
+/// Every entry with its extent header, and with `scrub` its data; fills owned and counts.
+void check_entries(Image& image);
+/// What is taken against what the blobs have; overlaps, zones, counters.
+void check_space(Image& image);
 
 }  // namespace pymm

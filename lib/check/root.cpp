@@ -62,13 +62,6 @@ Copies look_patiently(Image& image) {
     return c;
 }
 
-std::vector<Extent> extents_of(const Superblock& sb) {
-    std::vector<Extent> all{{sb.log_offset, sb.log_size}};
-    if (sb.zone_size != 0) all.push_back({sb.zone_offset, sb.zone_size});
-    for (std::uint32_t i = 0; i < sb.run_count; ++i) all.push_back({sb.runs[i].offset, sb.runs[i].size});
-    return all;
-}
-
 void report_copies(Image& image, const Copies& c) {
     const auto name = [](int i) { return fmt::format("superblock copy {}", i); };
     const bool both_bad = !c.sound[0] && !c.sound[1];
@@ -117,15 +110,14 @@ static void require_known(const Image& image, const Superblock& sb) {
 }
 
 static void check_data_header(Image& image) {
-    const Bytes bytes = image.bytes(0, sizeof(DataHeader));
     const auto bad = [&](Cure cure, std::size_t field, std::string expected, std::string found,
                          std::string action = {}) {
         image.data_finding(cure, Severity::error, "data header", field, std::move(expected), std::move(found), {},
                            std::move(action));
     };
-    if (bytes.empty()) return bad(Cure::catalogue, 0, fmt::format("{} bytes", sizeof(DataHeader)), "the file ends");
     DataHeader header;
-    std::memcpy(&header, bytes.data(), sizeof header);
+    if (!image.read(0, sizeof header, &header))
+        return bad(Cure::none, 0, fmt::format("{} bytes", sizeof header), "none that can be read");
     DataHeader clean = header;
     clean.used = 0;
     const std::uint32_t crc = crc32c(&clean, offsetof(DataHeader, crc));
@@ -162,7 +154,7 @@ void check_root(Image& image) {
         // As a reader does: mark what the root names, then look again.
         if (lease == nullptr || !c.choice.best || !superblock_problem(*c.choice.best, c.choice.best->capacity).empty())
             break;
-        for (const Extent& e : extents_of(*c.choice.best)) image.mark(e);
+        for (const Extent& e : root_extents(*c.choice.best)) image.mark(e);
         const Superblock& sb = *c.choice.best;
         bool same = false;
         for (int i = 0; i < 2; ++i) {
