@@ -36,6 +36,7 @@ Control leave_out(std::uint64_t Options::* what, Granularity granularity) {
     };
     CrashOptions options = options_for("control", granularity);
     options.images = 1;
+    options.checksum = true;
     options.log_size = 32 << 10;  // checkpoints at sessions only: else their fences cover for others
     CrashRun counting(options);
     const std::uint64_t first = counted(counting) + 1;  // creation is not cut

@@ -117,7 +117,7 @@ CrashRun::CrashRun(CrashOptions options)
       map_(machine_, "map", format::kMapSize),
       data_(machine_, "data", options_.capacity) {
     // Until the .map has its name, a crash leaves no shelf at all: creation is not cut here.
-    format_image(map_, data_, test_uuid(), options_.log_size);
+    format_image(map_, data_, test_uuid(), options_.log_size, options_.checksum);
     open();
     machine_.on_cut = [this](CutPoint& cut) { on_cut(cut); };
     machine_.cut();
@@ -189,6 +189,16 @@ bool CrashRun::rename(const std::string& from, const std::string& to) {
     node.key() = to;
     next.insert(std::move(node));
     return change(std::move(next), [&] { shelf_.rename(from, to, true); });
+}
+
+bool CrashRun::seal(const std::string& name) {
+    State next = state_;
+    Value& value = next.at(name);
+    // What was stored in place becomes durable, before the seal does.
+    if (!value.stored.empty()) value.bytes = std::move(value.stored.back());
+    value.stored.clear();
+    value.sealed = true;
+    return change(std::move(next), [&] { shelf_.seal(name); });
 }
 
 bool CrashRun::batch(const std::vector<BatchOp>& ops) {
@@ -372,6 +382,7 @@ std::string CrashRun::write_again(std::vector<std::span<std::byte>>& image, cons
         {
             Shelf shelf = open_image(image, locks, options_.machine.granularity, Mode::read_write);
             const auto put = [&](const std::string& name, std::uint64_t size) {
+                if (model.count(name) && model.at(name).sealed) shelf.erase(name);
                 const Value value = make_value(size, 1'000'000 + checked_ + size);
                 shelf.put(name, value.bytes, value.type);
                 model[name] = value;

@@ -30,6 +30,7 @@ struct Value {
     /// Stored in place but not persisted: each 8-byte word may be found as in any of these instead, the
     /// last of which is what memory holds.
     std::vector<std::vector<std::byte>> stored;
+    bool sealed = false;
     bool abandoned = false;  ///< the process that stored is gone: nobody will persist that
     bool operator==(const Value&) const = default;
 };
@@ -46,6 +47,7 @@ struct CrashOptions {
     Options machine;
     std::uint64_t capacity = 1 << 20;
     std::uint64_t log_size = 4096;       // tiny, so that logs wrap
+    bool checksum = false;               // every put records a checksum of its content
     std::uint64_t images = 24;           // most per cut point
     std::uint64_t write_again_every = 5; // 0: never
     std::uint64_t recut_every = 97;      // 0: never
@@ -87,6 +89,7 @@ public:
     bool put_staged(const std::string& name, std::uint64_t size, bool in_memory);
     bool erase(const std::string& name);
     bool rename(const std::string& from, const std::string& to);
+    bool seal(const std::string& name);
     struct BatchOp {
         enum { put, erase, rename } what;
         std::string name;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "catalogue/audit.hpp"
+#include "format/crc32c.hpp"
 #include "shelf/core.hpp"
 #include "sim/ram_media.hpp"
 
@@ -28,11 +29,12 @@ bool possible(std::span<const std::byte> found, const Value& value) {
 
 }  // namespace
 
-void format_image(Media& map, Media& data, const format::Uuid& uuid, std::uint64_t log_size) {
+void format_image(Media& map, Media& data, const format::Uuid& uuid, std::uint64_t log_size, bool checksum) {
     FormatOptions options;
     options.uuid = uuid;
     options.created_ns = 1;
     options.log_size = log_size;
+    options.checksum = checksum;
     Catalogue::format(map, data, options);
 }
 
@@ -55,7 +57,12 @@ std::string compare(const Shelf& shelf, const State& model) {
         if (want == model.end() || info.name < want->first) return "unexpected blob '" + info.name + "'";
         if (info.name > want->first) return "blob '" + want->first + "' is missing";
         if (info.type != want->second.type) return "blob '" + info.name + "' has another type";
+        if (info.sealed != want->second.sealed)
+            return "blob '" + info.name + (info.sealed ? "' is sealed" : "' is not sealed");
+        if (info.sealed && !info.checksum) return "blob '" + info.name + "' is sealed without a checksum";
         const View view = shelf.get(info.name);
+        if (info.checksum && *info.checksum != crc32c(view.bytes().data(), view.bytes().size()))
+            return "blob '" + info.name + "' has another checksum than it claims";
         if (!possible(view.bytes(), want->second)) return "blob '" + info.name + "' has other bytes";
         ++want;
     }

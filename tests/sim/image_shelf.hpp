@@ -37,13 +37,14 @@ private:
     Media& target_;
 };
 
-void format_image(Media& map, Media& data, const format::Uuid& uuid, std::uint64_t log_size);
+void format_image(Media& map, Media& data, const format::Uuid& uuid, std::uint64_t log_size,
+                  bool checksum = false);
 
 Shelf open_shelf(std::unique_ptr<Media> map, std::unique_ptr<Media> data, SimLocks& locks, Mode mode);
 Shelf open_image(std::vector<std::span<std::byte>>& image, SimLocks& locks, Granularity granularity,
                  Mode mode);
 
-/// Empty when the shelf holds exactly what the model says.
+/// Empty when the shelf holds exactly what the model says, and every checksum that it claims is right.
 std::string compare(const Shelf& shelf, const State& model);
 /// The open shelf's catalogue, under its lock.
 void inspect_shelf(const Shelf& shelf, const std::function<void(Catalogue&)>& visit);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 #include <string_view>
 
 namespace pymm::sim {
@@ -20,6 +21,8 @@ CrashOptions options_for(std::string name, Granularity granularity) {
     CrashOptions options;
     options.workload = std::move(name) + (granularity == Granularity::page ? "-page" : "-line");
     options.machine.granularity = granularity;
+    // One of each pair of workloads, always the same: a failure's id has to replay it.
+    options.checksum = std::accumulate(options.workload.begin(), options.workload.end(), 0) % 2 != 0;
     return options;
 }
 
@@ -90,6 +93,18 @@ const std::vector<Step>& steps() {
              c.put("w", 4500);
              c.store("w", 100, 3000, false);
              c.persist();
+         }},
+        {"seal", [](CrashRun& c) {
+             if (c.state().count("s")) c.erase("s");
+             c.put("s", 5000);
+             c.store("s", 100, 3000, false);
+             c.seal("s");
+         }},
+        {"seal-inline", [](CrashRun& c) {
+             if (c.state().count("t")) c.erase("t");
+             c.put("u", 20);
+             c.seal("u");
+             c.rename("u", "t");
          }},
         {"reopen", [](CrashRun& c) { c.reopen(); }},
         {"wrap", [](CrashRun& c) {
