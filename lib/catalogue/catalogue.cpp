@@ -247,6 +247,13 @@ void Catalogue::append_tail(std::uint64_t limit) {
         apply(rest.first(size), false);
         log_used_ = std::min<std::uint64_t>(round_up(log_used_ + size, kLine), log.size());
     }
+    // What a live writer says is durable is there; else it is damaged. Unless it announced another salt meanwhile:
+    // then `limit` may speak of the log after this one.
+    if (sequence_ < limit && limit != UINT64_MAX && publish_limit() != UINT64_MAX && reader_lease_ != nullptr &&
+        reader_lease_->writer_alive())
+        throw CorruptError(fmt::format("{}: redo log at offset {}: commit {} is damaged (its writer has made {}); run a "
+                                       "check of the shelf",
+                                       data_.name(), root_.log_offset + log_used_, sequence_ + 1, limit));
 }
 
 void Catalogue::apply(Bytes commit, bool live) {
