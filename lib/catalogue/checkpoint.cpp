@@ -310,6 +310,8 @@ void Catalogue::write_root(Superblock& next) {
 
 void Catalogue::begin_session() {
     if (in_session_) return;
+    // Every fold asks all runs how large it may become: one that is damaged shows before anything is written.
+    for (const auto& run : runs_) (void)run->header();
     // The process before us may have died between a store and its fence: what we read then is in the cache
     // and not on the media. Before the other copy is overwritten, the one in use is made durable, by writing
     // it: after a failed sync a flush alone would find nothing to do.
@@ -341,8 +343,8 @@ void Catalogue::begin_session() {
         next.next_id = next_id_;
         write_root(next);
     }
-    in_session_ = true;
     spare_size_ = spare_size();
+    in_session_ = true;
     ensure_spare();
 }
 
