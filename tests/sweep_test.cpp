@@ -7,12 +7,14 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 
 #include "catalogue/catalogue.hpp"
 #include "format/layout.hpp"
 #include "sim/image_shelf.hpp"
 #include "specimen/anatomy.hpp"
 #include "specimen/checksums.hpp"
+#include "specimen/exercise.hpp"
 #include "specimen/specimen.hpp"
 
 using namespace pymm;
@@ -255,4 +257,117 @@ TEST_CASE("every byte of every structure") {
     }
     print("damage to one byte or word", sum);
     std::printf("%lu damages, %lu of the shelves written to\n", static_cast<unsigned long>(number), static_cast<unsigned long>(written));
+}
+
+TEST_CASE("both superblocks damaged: refused, whatever the damage") {
+    Specimen s = clean_specimen();
+    for (std::uint64_t at = 0; at < format::kSuperblockSize; at += thorough() ? 1 : 7) {
+        std::byte* const copies[] = {s.image.map.data() + at, s.image.map.data() + format::kSuperblockSize + at};
+        for (std::byte* b : copies) *b ^= std::byte{0x10};
+        const Outcome seen = look(s.image, s, Mode::read_only);
+        CAPTURE(at);
+        CHECK(seen.verdict == Verdict::error);
+        CHECK(seen.text.find("no usable superblock") != std::string::npos);
+        for (std::byte* b : copies) *b ^= std::byte{0x10};
+    }
+}
+
+TEST_CASE("the checksums made right: an error or some data, never a crash") {
+    std::uint64_t number = 0, opened = 0;
+    for (Specimen& s : all_specimens()) {
+        const Anatomy anatomy = dissect(s.image);
+        ShelfImage image;
+        const auto sweep = [&](PageBytes ShelfImage::*file, const std::vector<Part>& parts, const PageBytes& sound) {
+            for (std::uint64_t at = 0; at < sound.size(); at += 8) {
+                const Part part = parts[at];
+                if (!is_live(part) || part == Part::blob_data || part == Part::filter_page) continue;
+                std::uint64_t word;
+                std::memcpy(&word, sound.data() + at, 8);
+                const std::uint64_t capacity = s.image.data.size();
+                const std::uint64_t values[] = {0, ~std::uint64_t{0}, word + 1, word - 1, word << 32 | word >> 32, word ^ 1ull << 31,
+                                                word ^ 0xff, capacity, capacity - 64, word + (1ull << 32), 1ull << 63, word * 2};
+                // All of it for what the superblocks say; elsewhere a part, of long rows of zeros and of names a smaller one.
+                const bool root = part == Part::superblock_1 && word != 0;
+                const bool field = word != 0 && part != Part::leaf_page;
+                for (std::size_t i = 0; i < std::size(values); ++i) {
+                    if (!thorough() && (part == Part::superblock_0 || (!root && (i + at / 8) % (field ? 5 : std::size(values)) != 0))) continue;
+                    if (values[i] == word) continue;
+                    image = s.image;
+                    std::memcpy((image.*file).data() + at, &values[i], 8);
+                    // A superblock counts only if it is the newer one or both say the same.
+                    if (part == Part::superblock_0)
+                        std::memcpy(image.map.data() + format::kSuperblockSize, image.map.data(), format::kSuperblockSize);
+                    if (part == Part::superblock_1)
+                        std::memcpy(image.map.data(), image.map.data() + format::kSuperblockSize, format::kSuperblockSize);
+                    fix_checksums(image.map, image.data);
+                    CAPTURE(s.name);
+                    CAPTURE(part_name(part));
+                    CAPTURE(at);
+                    CAPTURE(values[i]);
+                    try {
+                        opened += exercise(image).opened;
+                    } catch (const std::exception& e) {
+                        FAIL_CHECK("threw " << e.what());
+                    }
+                    ++number;
+                }
+            }
+        };
+        sweep(&ShelfImage::map, anatomy.map, s.image.map);
+        sweep(&ShelfImage::data, anatomy.data, s.image.data);
+    }
+    MESSAGE(number << " hostile shelves, " << opened << " of them opened");
+    CHECK(opened != 0);
+    CHECK(opened < number);
+}
+
+TEST_CASE("damage beside a live writer: what it acknowledged, or an error") {
+    Specimen s = open_specimen();
+    sim::SimLocks locks;
+    Shelf writer = open(s.image, locks, Mode::read_write);
+    std::vector<State> acknowledged{s.model};  // oldest first
+    for (int i = 0; i < 5; ++i) {
+        const std::string name = "live/" + std::to_string(i);
+        const sim::Value value = sim::make_value(i == 3 ? 700 : 30, 500 + static_cast<std::uint64_t>(i));
+        writer.put(name, value.bytes, value.type);
+        State next = acknowledged.back();
+        next[name] = value;
+        acknowledged.push_back(std::move(next));
+    }
+    std::uint64_t log = 0, log_bytes = 0;
+    sim::inspect_shelf(writer, [&](Catalogue& c) { log = c.root().log_offset, log_bytes = c.log_bytes(); });
+    REQUIRE(log_bytes != 0);
+    std::uint64_t right = 0, errors = 0, older = 0;
+    const auto one = [&](std::byte* at, int way, bool live_page) {
+        std::byte saved[8];
+        std::memcpy(saved, at, way >= kFirstWordWay ? 8 : 1);
+        if (!damage(at, way)) return;
+        try {
+            const Shelf reader = open(s.image, locks, Mode::read_only);
+            std::string problem = read_whole(reader, acknowledged.back());
+            if (problem.empty()) ++right;
+            else {
+                // What the live page says holds back what may not be durable yet: less may be seen, no more.
+                bool known = false;
+                for (const State& state : acknowledged) known = known || read_whole(reader, state).empty();
+                ++older;
+                if (!live_page || !known) FAIL_CHECK("byte " << (at - s.image.data.data()) << ", damage " << way << ": " << problem);
+            }
+        } catch (const Error& error) {
+            CHECK(error.code() == Code::corrupt);
+            ++errors;
+        }
+        std::memcpy(at, saved, way >= kFirstWordWay ? 8 : 1);
+    };
+    for (std::uint64_t i = 0; i < log_bytes; ++i)
+        for (int way = 0; way < kWays; ++way)
+            if (way < kFirstWordWay || i % 8 == 0) one(s.image.data.data() + log + i, way, false);
+    CHECK(errors != 0);
+    for (std::uint64_t i = 0; i < sizeof(format::LivePage); ++i)
+        for (int way = 0; way < kWays; ++way)
+            if (way < kFirstWordWay || i % 8 == 0) one(s.image.map.data() + format::kLivePageOffset + i, way, true);
+    MESSAGE(right << " read right, " << errors << " errors, " << older << " an older state");
+    CHECK(read_whole(open(s.image, locks, Mode::read_only), acknowledged.back()).empty());
+    writer.close();
+    CHECK(read_whole(open(s.image, locks, Mode::read_only), acknowledged.back()).empty());
 }
