@@ -84,7 +84,7 @@ def tree(ctl, ns):
 
 
 def test_commands(complete):
-    assert set(complete("pymmctl ")) >= {"create", "list", "erase", "info", "put", "get", "cat", "mv", "cp", "df"}
+    assert set(complete("pymmctl ")) >= {"create", "list", "erase", "info", "put", "get", "cat", "mv", "cp", "df", "seal"}
     assert complete("pymmctl in") == ["info"]
     assert "complete" not in complete("pymmctl c")
     assert complete("pymmctl --ver") == ["--version", "--verbose"]
@@ -117,7 +117,7 @@ def test_blobs(complete, tree):
     assert complete("pymmctl cat shelf/model/conv1/w") == ["shelf/model/conv1/weight"]
     assert complete("pymmctl cat shelf/zzz") == []
     assert complete("pymmctl cat shelf/model/fc shelf/ü") == ["shelf/ünï"]
-    for command in ["put", "get", "info", "list", "mv", "cp", "erase", "rm"]:
+    for command in ["put", "get", "info", "list", "mv", "cp", "erase", "rm", "seal"]:
         assert complete(f"pymmctl {command} shelf/my") == ["shelf/my blob"], command
 
 

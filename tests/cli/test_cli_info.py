@@ -7,11 +7,12 @@ import numpy as np
 
 BLOB = {
     "name", "kind", "dtype", "itemsize", "shape", "strides", "order", "size", "inlined", "offset",
-    "extent", "id", "sequence", "created", "modified", "mode",
+    "extent", "id", "sequence", "created", "modified", "mode", "sealed", "checksum",
 }  # fmt: skip
 SHELF = {
     "namespace", "name", "capacity", "used", "free", "largest_free", "blobs", "uuid", "created",
     "sequence", "generation", "format_version", "runs", "log_bytes", "granularity", "clean",
+    "checksum",
 }  # fmt: skip
 NAMESPACE = {"namespace", "file_system", "total", "available", "shelves"}
 

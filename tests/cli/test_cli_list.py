@@ -61,8 +61,8 @@ def test_long(ctl, shelf, tmp_path):
     lines = ctl("list", "-l", shelf).decode().splitlines()
     columns = [re.split(r"\s{2,}", line) for line in lines]
     assert [c[:4] + c[5:] for c in columns] == [
-        ["ndarray", ">f4", "(3, 4)", "48", "a"],
-        ["string", "-", "-", "4", "b c"],
+        ["ndarray", ">f4", "(3, 4)", "48", "-", "a"],
+        ["string", "-", "-", "4", "-", "b c"],
     ]
     for c in columns:
         datetime.datetime.strptime(c[4], "%Y-%m-%dT%H:%M:%SZ")

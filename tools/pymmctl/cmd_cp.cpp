@@ -49,6 +49,7 @@ Exit copy_shelf(const Options& options, const Location& from, const Context& con
     }
     pymm::CreateOptions wanted;
     wanted.capacity = options.size != 0 ? options.size : source.stat().capacity;
+    wanted.checksum = source.stat().checksum;
     pymm::Shelf target = space.create(to.shelf, wanted);
     try {
         copy_all(source, target, context);

@@ -17,7 +17,7 @@ struct Options {
     std::string path;
     std::uint64_t size = pymm::CreateOptions{}.capacity;
     std::optional<std::string> mode;
-    bool sparse = false, force = false, json = false;
+    bool sparse = false, force = false, checksum = false, json = false;
 };
 
 std::uint32_t parse_mode(const std::string& text) {
@@ -35,6 +35,7 @@ Exit create(const Options& options, const Context&) {
     wanted.capacity = options.size;
     wanted.sparse = options.sparse;
     wanted.force = options.force;
+    wanted.checksum = options.checksum;
     if (options.mode) wanted.mode = parse_mode(*options.mode);
     pymm::Shelf shelf = pymm::Namespace::open(at.directory).create(at.shelf, wanted);
     const pymm::ShelfInfo info = shelf.stat();
@@ -60,6 +61,8 @@ void add_create(CLI::App& app, Context& context) {
         ->transform(size_value());
     command->add_flag("--sparse", options->sparse,
                       "Take space blob by blob instead of promising all of it now");
+    command->add_flag("--checksum", options->checksum,
+                      "Record a checksum of the content at every put, for scrubbing");
     command->add_flag("-f,--force", options->force, "Discard an existing shelf of that name");
     add_text(command, "--mode", options->mode, "Permissions of the files, octal; 600 if not given");
     command->add_flag("--json", options->json, "Describe the new shelf in JSON");

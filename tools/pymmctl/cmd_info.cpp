@@ -39,6 +39,7 @@ Rows rows_of(const pymm::ShelfInfo& info, const std::string& directory) {
             {"runs", fmt::format("{}", info.runs)},
             {"log", exact(info.log_bytes)},
             {"granularity", std::string(pymm::granularity_name(info.granularity))},
+            {"checksums", info.checksum ? "of every put" : "of sealed blobs"},
             {"closed cleanly", info.clean ? "yes" : "no"}};
 }
 
@@ -68,6 +69,8 @@ Rows rows_of(const pymm::BlobInfo& info) {
     rows.push_back({"created", iso_time(info.created, true)});
     rows.push_back({"modified", iso_time(info.modified, true)});
     rows.push_back({"mode", fmt::format("{:04o}", info.mode)});
+    rows.push_back({"sealed", info.sealed ? "yes" : "no"});
+    rows.push_back({"checksum", info.checksum ? fmt::format("crc32c {:#010x}", *info.checksum) : "none"});
     return rows;
 }
 

@@ -89,11 +89,12 @@ void list_blobs(const Options& options, const Location& at, TextOutput& out) {
             const auto& type = info.type;
             table.push_back({std::string(pymm::kind_name(type.kind)), brief_dtype(type), shape_text(type),
                              options.size(info.size), iso_time(info.modified),
+                             info.sealed ? "sealed" : info.checksum ? "checksum" : "-",
                              for_fd(STDOUT_FILENO, info.name)});
             return true;
         });
         found = table.size();
-        print_table(out, table, "lllrll");
+        print_table(out, table, "lllrlll");
     } else {
         shelf.for_each(at.blob, [&](const pymm::BlobInfo& info) {
             out << options.name(info.name);
@@ -127,7 +128,7 @@ void add_list(CLI::App& app, Context& context) {
     command->add_option("PATH", options->path,
                         "NAMESPACE[/SHELF[/PREFIX]]; $PYMM_PATH, else '.', if not given");
     auto* details = command->add_flag("-l,--long", options->details,
-                                      "Kind, dtype, shape, size and time of change too");
+                                      "Kind, dtype, shape, size, time of change and checksum too");
     command->add_flag("-H,--human", options->human, "With -l: sizes as 1.5 MiB")->needs(details);
     auto* json = command->add_flag("--json", options->json, "JSON instead of text");
     command->add_flag("-0,--null", options->null, "End names with NUL, for xargs -0")

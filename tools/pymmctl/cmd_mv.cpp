@@ -30,7 +30,9 @@ Exit move(const Options& options, const Context& context) {
     // Both are opened before anything changes. The copy is durable before the original goes.
     pymm::Shelf source = open_for_writing(from);
     pymm::Shelf target = open_for_writing(to);
+    const bool sealed = find_blob(source, from).sealed;
     copy_blob(source, from, target, to, !options.keep, context);
+    if (sealed) target.seal(to.blob);
     target.close();
     source.erase(from.blob);
     source.close();

@@ -29,6 +29,7 @@ void add_cat(CLI::App& app, Context& context);
 void add_mv(CLI::App& app, Context& context);
 void add_cp(CLI::App& app, Context& context);
 void add_df(CLI::App& app, Context& context);
+void add_seal(CLI::App& app, Context& context);
 void add_complete(CLI::App& app, Context& context);
 
 /// For sizes: 512M, 1G, 1GiB, in powers of 1024. CLI11 alone would take "M" for 1M, and so a script's

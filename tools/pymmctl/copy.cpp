@@ -67,6 +67,9 @@ void copy_all(const pymm::Shelf& source, pymm::Shelf& target, const Context& con
         if (batch->size() >= most_blobs || batched >= most_bytes) commit();
     }
     commit();
+    // What is immutable in the one is so in the other.
+    for (const auto& info : blobs)
+        if (info.sealed && target.contains(info.name)) target.seal(info.name);
 }
 
 }  // namespace pymmctl

@@ -39,6 +39,8 @@ Json of(const pymm::BlobInfo& info) {
     json["created"] = time_json(info.created);
     json["modified"] = time_json(info.modified);
     json["mode"] = fmt::format("{:04o}", info.mode);
+    json["sealed"] = info.sealed;
+    json["checksum"] = info.checksum ? Json(fmt::format("{:#010x}", *info.checksum)) : Json();
     return json;
 }
 
@@ -86,6 +88,7 @@ std::string shelf_json(const std::string& directory, const pymm::ShelfInfo& info
     json["log_bytes"] = info.log_bytes;
     json["granularity"] = pymm::granularity_name(info.granularity);
     json["clean"] = info.clean;
+    json["checksum"] = info.checksum;
     return dump(json, indent);
 }
 

@@ -67,7 +67,8 @@ int main(int argc, char** argv) {
 
     for (const auto add : {pymmctl::add_create, pymmctl::add_list, pymmctl::add_erase,
                            pymmctl::add_info, pymmctl::add_put, pymmctl::add_get, pymmctl::add_cat,
-                           pymmctl::add_mv, pymmctl::add_cp, pymmctl::add_df, pymmctl::add_complete})
+                           pymmctl::add_mv, pymmctl::add_cp, pymmctl::add_df, pymmctl::add_seal,
+                           pymmctl::add_complete})
         add(app, context);
 
     if (const Exit code = parse(app, context, argc, argv); code != Exit::success || !context.run)

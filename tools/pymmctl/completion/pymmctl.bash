@@ -68,7 +68,7 @@ _pymmctl() {
     case $command:$place in
         create:0) want=namespace ;;
         df:0) want=shelf ;;
-        put:0 | get:0 | cat:*) want=blob ;;
+        put:0 | get:0 | cat:* | seal:*) want=blob ;;
         list:0 | ls:0 | info:0 | mv:[01] | cp:[01] | erase:* | rm:*) want=any ;;
         put:1 | get:1) want='file' ;;
         *) return ;;
