@@ -123,6 +123,7 @@ void ShelfCore::seal(std::string_view name) {
             EntryView entry;
             // Replaced or renamed meanwhile: what bears the name now was not summed.
             if (catalogue_->find(name, entry) && entry.fixed.id == blob.id) {
+                if (!blob.inlined) touched_.erase(blob.offset);  // nobody stored since
                 Planner plan(*catalogue_, builder_, true);
                 plan.mark(name, entry.fixed.flags | kEntrySealed | kEntryContentCrc, crc);
                 commit_built(now_ns());

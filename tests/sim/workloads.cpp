@@ -102,7 +102,10 @@ const std::vector<Step>& steps() {
          }},
         {"seal-inline", [](CrashRun& c) {
              if (c.state().count("t")) c.erase("t");
-             c.put("u", 20);
+             Value value;
+             value.type = Type::value(Kind::bytes);
+             value.bytes = make_bytes(20, 5);
+             c.put("u", value);
              c.seal("u");
              c.rename("u", "t");
          }},
