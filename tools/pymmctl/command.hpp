@@ -17,6 +17,8 @@ struct Context {
     bool quiet = false;         ///< no progress bar
     std::string name;           ///< the subcommand, for messages
     std::function<Exit()> run;  ///< set by the chosen subcommand
+    /// Set by a subcommand with exit codes of its own, fsck: the process's, from what happened.
+    std::function<int(Exit)> status = [](Exit code) { return static_cast<int>(code); };
 };
 
 void add_create(CLI::App& app, Context& context);
@@ -29,6 +31,8 @@ void add_cat(CLI::App& app, Context& context);
 void add_mv(CLI::App& app, Context& context);
 void add_cp(CLI::App& app, Context& context);
 void add_df(CLI::App& app, Context& context);
+void add_fsck(CLI::App& app, Context& context);
+void add_map(CLI::App& app, Context& context);
 void add_seal(CLI::App& app, Context& context);
 void add_complete(CLI::App& app, Context& context);
 

@@ -71,6 +71,23 @@ void add_space(Json& json, const pymm::Namespace& space) {
     json["available"] = info.available;
 }
 
+Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+Json of(const pymm::Finding& finding) {
+    Json json;
+    json["severity"] = finding.severity == pymm::Severity::error ? "error" : "note";
+    json["structure"] = finding.structure;
+    json["file"] = finding.file;
+    json["offset"] = finding.offset;
+    json["expected"] = text_or_null(finding.expected);
+    json["found"] = text_or_null(finding.found);
+    json["blob"] = text_or_null(finding.blob);
+    json["corrected"] = finding.corrected;
+    json["action"] = text_or_null(finding.action);
+    json["message"] = finding.message();
+    return json;
+}
+
 }  // namespace
 
 std::string blob_json(const pymm::BlobInfo& info, int indent) { return dump(of(info), indent); }
@@ -107,6 +124,45 @@ std::string space_json(const pymm::Namespace& space, const std::vector<ShelfRow>
     json["shelves"] = Json::array();
     for (const ShelfRow& row : shelves) json["shelves"].push_back(of(row));
     return dump(json, 2);
+}
+
+std::string check_json(const std::string& shelf, const pymm::CheckReport* report, const std::string& problem,
+                       unsigned status) {
+    Json json;
+    json["name"] = shelf;
+    json["exit_code"] = status;
+    json["problem"] = text_or_null(problem);
+    if (report != nullptr) {
+        json["clean"] = report->clean();
+        json["corrected"] = report->corrected();
+        json["uncorrected"] = report->uncorrected();
+        json["blobs"] = report->blobs;
+        json["bytes"] = report->bytes;
+        json["metadata"] = report->metadata;
+        json["leaked"] = report->leaked;
+        json["scrubbed"] = report->scrubbed;
+        json["scrubbed_bytes"] = report->scrubbed_bytes;
+        json["unverified"] = report->unverified;
+        json["salvaged"] = report->salvaged;
+        json["lost_found"] = report->lost_found;
+        json["lost"] = report->lost;
+        json["repaired"] = report->repaired;
+        json["reopen"] = report->reopen;
+        json["backup"] = text_or_null(report->backup);
+        json["omitted"] = report->omitted;
+        json["findings"] = Json::array();
+        for (const pymm::Finding& finding : report->findings) json["findings"].push_back(of(finding));
+    }
+    return dump(json, -1);
+}
+
+std::string leftover_json(const pymm::Leftover& leftover) {
+    Json json;
+    json["file"] = leftover.file;
+    json["kind"] = pymm::leftover_name(leftover.kind);
+    json["shelf"] = leftover.shelf;
+    json["text"] = pymm::leftover_text(leftover.kind);
+    return dump(json, -1);
 }
 
 std::string quoted_json(const std::string& text) { return dump(Json(text), -1); }

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <pymm/check.hpp>
+#include <pymm/leftovers.hpp>
 #include <pymm/namespace.hpp>
 
 namespace pymmctl {
@@ -23,6 +25,10 @@ std::string shelf_row_json(const ShelfRow& row);
 std::string namespace_json(const pymm::Namespace& space, std::size_t shelves, int indent = -1);
 /// What `df` prints.
 std::string space_json(const pymm::Namespace& space, const std::vector<ShelfRow>& shelves);
+/// A checked shelf. `report` is null where it could not be checked, `problem` tells why.
+std::string check_json(const std::string& shelf, const pymm::CheckReport* report, const std::string& problem,
+                       unsigned status);
+std::string leftover_json(const pymm::Leftover& leftover);
 std::string quoted_json(const std::string& text);
 
 }  // namespace pymmctl

@@ -63,22 +63,23 @@ int main(int argc, char** argv) {
     app.add_flag("-v,--verbose", verbose, "Let the library log to standard error (PYMM_DEBUG=1)");
     app.add_flag("-q,--quiet", context.quiet, "No progress bar");
     app.footer("Exit codes: 0 success, 1 I/O error, 2 usage, 3 not found, 4 exists, 5 busy, "
-               "6 no space,\n7 corrupt, 8 newer version, 9 permission or read-only. See pymmctl(1).");
+               "6 no space,\n7 corrupt, 8 newer version, 9 permission or read-only. See pymmctl(1). "
+               "fsck has its own.");
 
     for (const auto add : {pymmctl::add_create, pymmctl::add_list, pymmctl::add_erase,
                            pymmctl::add_info, pymmctl::add_put, pymmctl::add_get, pymmctl::add_cat,
-                           pymmctl::add_mv, pymmctl::add_cp, pymmctl::add_df, pymmctl::add_seal,
-                           pymmctl::add_complete})
+                           pymmctl::add_mv, pymmctl::add_cp, pymmctl::add_df, pymmctl::add_fsck,
+                           pymmctl::add_map, pymmctl::add_seal, pymmctl::add_complete})
         add(app, context);
 
     if (const Exit code = parse(app, context, argc, argv); code != Exit::success || !context.run)
-        return static_cast<int>(code);
+        return context.status(code);
     if (verbose) setenv("PYMM_DEBUG", "1", 1);
 
     try {
         Exit result = Exit::success;
         const Exit code = pymmctl::guarded(context, [&] { result = context.run(); });
-        return static_cast<int>(code == Exit::success ? result : code);
+        return context.status(code == Exit::success ? result : code);
     } catch (const pymmctl::OutputClosed&) {
         die_of_closed_output();
     }
