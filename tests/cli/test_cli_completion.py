@@ -84,7 +84,8 @@ def tree(ctl, ns):
 
 
 def test_commands(complete):
-    assert set(complete("pymmctl ")) >= {"create", "list", "erase", "info", "put", "get", "cat", "mv", "cp", "df", "seal"}
+    commands = {"create", "list", "erase", "info", "put", "get", "cat", "mv", "cp", "df", "seal", "fsck", "map"}
+    assert set(complete("pymmctl ")) >= commands
     assert complete("pymmctl in") == ["info"]
     assert "complete" not in complete("pymmctl c")
     assert complete("pymmctl --ver") == ["--version", "--verbose"]
@@ -104,6 +105,9 @@ def test_directories_and_shelves(complete, tree):
     assert sorted(complete("pymmctl list ")) == ["dir with space/", "dir/", "shelf", "shelf/"]
     assert sorted(complete("pymmctl cat ")) == ["dir with space/", "dir/", "shelf/"]
     assert sorted(complete("pymmctl df ")) == ["dir with space/", "dir/", "shelf"]
+    assert sorted(complete("pymmctl fsck ")) == sorted(complete("pymmctl df "))
+    assert sorted(complete("pymmctl map --width 40 ")) == sorted(complete("pymmctl df "))
+    assert complete("pymmctl map --width ") == []
     assert sorted(complete("pymmctl create ")) == ["dir with space/", "dir/"]
     assert complete("pymmctl cat dir/") == ["dir/inner/"]
     assert complete(f"pymmctl cat {tree}/dir/in") == [f"{tree}/dir/inner/"]

@@ -15,11 +15,32 @@ def test_manual_and_header_agree():
     header = (ROOT / "tools/pymmctl/exit_codes.hpp").read_text()
     enum = header[header.index("enum class Exit") : header.index("};")]
     codes = {int(n) for n in re.findall(r"= (\d+),", enum)}
-    manual = (ROOT / "man/pymmctl.1").read_text()
+    assert codes_in("pymmctl.1") == sorted(codes) == list(range(len(codes)))
+
+
+def codes_in(page):
+    """The table of a page's EXIT STATUS."""
+    manual = (ROOT / "man" / page).read_text()
     section = manual[manual.index(".SH EXIT STATUS") :]
     table = section[section.index(".TS") : section.index(".TE")]
-    rows = [row for row in re.findall(r"^(\d+)\|", table, re.MULTILINE)]
-    assert [int(n) for n in rows] == sorted(codes) == list(range(len(codes)))
+    return [int(n) for n in re.findall(r"^(\d+)\|", table, re.MULTILINE)]
+
+
+def test_fsck_has_those_of_fsck_8():
+    """Its manual, its help and its source say the same."""
+    source = (ROOT / "tools/pymmctl/cmd_fsck.cpp").read_text()
+    named = {int(n) for n in re.findall(r"\b\w+_error = (\d+)", source)}
+    help_text = source[source.index("Exit codes, combined") :]
+    assert codes_in("pymmctl-fsck.8") == [0, 1, 2, 4, 8, 16, 128]
+    assert named == {8, 16, 128}
+    assert [int(n) for n in re.findall(r"(\d+) [a-z]", help_text[: help_text.index("See ")])] == [
+        0, 1, 2, 4, 8, 16, 128,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("args", [[], ["--nonsense"], ["a", "b"], ["-n", "-p", "a"], ["-p", "-y", "a"]], ids=" ".join)
+def test_usage_of_fsck(ctl, args):
+    assert "see 'pymmctl --help'" in ctl.fails(16, "fsck", *args)
 
 
 @pytest.mark.parametrize(

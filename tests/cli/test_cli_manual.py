@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 MAN = Path(__file__).parents[2] / "man"
-PAGES = sorted(MAN.glob("*.[17]"))
+PAGES = sorted(MAN.glob("*.[178]"))
 
 
 def text_of(path):
@@ -27,15 +27,14 @@ def test_well_formed(page):
 
 def test_installed(ctl):
     build = (MAN / "meson.build").read_text()
-    assert sorted(re.findall(r"'(.+\.[17])'", build)) == [p.name for p in PAGES]
+    assert sorted(re.findall(r"'(.+\.[178])'", build)) == [p.name for p in PAGES]
 
 
 def test_every_command_and_option(ctl):
     manual = text_of(MAN / "pymmctl.1")
     for command in ctl("complete", "--commands").decode().split():
         assert re.search(rf"^\.(B|BR) {command}\b", manual, re.MULTILINE), command
-        page = MAN / f"pymmctl-{command}.1"
-        pages = manual + (text_of(page) if page.exists() else "")
+        pages = manual + "".join(text_of(p) for p in MAN.glob(f"pymmctl-{command}.[18]"))
         for option in ctl("complete", "--options", command).decode().split():
             assert option in pages, f"{command} {option}"
 

@@ -30,6 +30,9 @@ except pymm.BusyError as error:
     number: int | None = error.errno
 array = pymm.ndarray.shelved_ndarray((3,))
 array.persist_offset(0, 3)
+report = pymm.fsck("/tmp", repair="safe")
+messages: list[str] = [finding.message for finding in report.findings if finding.error]
+code: int = report["x"].exit_code
 """
 
 

@@ -22,6 +22,7 @@ Shelves hold NumPy arrays of every dtype without Python objects, NumPy scalars, 
 
 from ._array import ndarray
 from ._batch import Batch
+from ._check import CheckReport, Finding, fsck
 from ._errors import (
     BusyError,
     ClosedError,
@@ -42,10 +43,12 @@ from ._shelf import shelf
 __all__ = [
     "Batch",
     "BusyError",
+    "CheckReport",
     "ClosedError",
     "CorruptError",
     "Error",
     "ExistsError",
+    "Finding",
     "InvalidArgument",
     "IoError",
     "NoSpaceError",
@@ -54,6 +57,7 @@ __all__ = [
     "ReadOnlyError",
     "VersionError",
     "__version__",
+    "fsck",
     "ndarray",
     "shelf",
 ]

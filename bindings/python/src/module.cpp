@@ -6,6 +6,7 @@
 #include "array.hpp"
 #include "attributes.hpp"
 #include "block.hpp"
+#include "check.hpp"
 #include "errors.hpp"
 #include "handle.hpp"
 
@@ -17,4 +18,5 @@ PYBIND11_MODULE(_pymm, module) {
     pymm::python::add_array_type(module);
     pymm::python::add_shelf_type(module);
     pymm::python::add_handle_types(module);
+    pymm::python::add_check(module);
 }
