@@ -72,9 +72,7 @@ void Catalogue::format(Media& map, Media& data, const FormatOptions& options) {
     sb.capacity = capacity;
     sb.created_ns = options.created_ns;
     sb.next_id = 1;
-    sb.base_log_size = options.log_size != 0
-                           ? options.log_size
-                           : std::clamp<std::uint64_t>(capacity / 64 & ~(kPage - 1), 2 * kPage, 128 << 10);
+    sb.base_log_size = options.log_size != 0 ? options.log_size : default_log_size(capacity);
     sb.log_offset = kDataStart;
     sb.log_size = sb.base_log_size;
     sb.log_salt = random_u64();
@@ -89,6 +87,10 @@ void Catalogue::format(Media& map, Media& data, const FormatOptions& options) {
         map.write(at, &sb, sizeof sb);
         map.drain();
     }
+}
+
+std::uint64_t Catalogue::default_log_size(std::uint64_t capacity) noexcept {
+    return std::clamp<std::uint64_t>(capacity / 64 & ~(kPage - 1), 2 * kPage, 128 << 10);
 }
 
 Catalogue::Catalogue(Media& map, Media& data, Lease* reader_lease)

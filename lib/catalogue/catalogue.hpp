@@ -37,6 +37,9 @@ public:
     /// Writes an empty shelf to fresh media: first the data header, durable, then the superblocks.
     static void format(Media& map, Media& data, const FormatOptions& options);
 
+    /// Bytes of a log segment, where nothing else is asked for.
+    static std::uint64_t default_log_size(std::uint64_t capacity) noexcept;
+
     /// Reads the root and replays the tail; writes nothing. With a `lease`, marks the extents that the root
     /// names, so that a writer beside us keeps them (readers only).
     /// Throws CorruptError, VersionError.
