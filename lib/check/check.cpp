@@ -131,6 +131,11 @@ private:
             return hopeless(data_, "data file", fmt::format("at least {} bytes", 2 * kPage),
                             fmt::format("{}", data_.st.st_size), "restore it from a copy, or erase the shelf");
 
+        // A size that no shelf has: what is behind the last whole page is kept, in a page.
+        if (options_.repair == Repair::all && data_.st.st_size % static_cast<off_t>(kPage) != 0) {
+            const auto whole = static_cast<off_t>(round_up(static_cast<std::uint64_t>(data_.st.st_size), kPage));
+            if (::ftruncate(data_.fd.get(), whole) != 0) fail("sizing " + data_.path, errno);
+        }
         const bool stand_in = !map_.fd || map_.st.st_size < static_cast<off_t>(kMapSize);
         // The writer's lock lies on the .map; where there is none, nobody has the shelf open.
         FileLease lease(duplicate(map_.fd ? map_.fd : data_.fd).release(), duplicate(data_.fd).release(),

@@ -108,6 +108,7 @@ private:
         if (problem != nullptr) {
             if (!confirm_.still_so(entry)) return;
             // All that it says stands in the entry, too, unless the type was too long for it.
+            if (!type_outside) image_.bad_headers.emplace_back(entry.name);
             return finding(type_outside ? Cure::catalogue : Cure::header, entry, "extent header", e.header_offset,
                            "a sound header", problem);
         }
@@ -130,8 +131,9 @@ private:
         }
         const bool same = type_outside || (header.type.size() == entry.type.size() &&
                                            std::equal(header.type.begin(), header.type.end(), entry.type.begin()));
-        if (!same && confirm_.still_so(entry))
-            finding(Cure::header, entry, "extent header", e.header_offset, "the entry's type descriptor", "another");
+        if (same || !confirm_.still_so(entry)) return;
+        image_.bad_headers.emplace_back(entry.name);
+        finding(Cure::header, entry, "extent header", e.header_offset, "the entry's type descriptor", "another");
     }
 
     void scrub_value(const EntryView& entry) {

@@ -24,6 +24,13 @@ struct RunImage {
     std::vector<std::uint32_t> leaves;        ///< sound leaf pages, in order
     std::vector<Event> events;                ///< of sound space pages, sorted, disjoint
     bool complete = true;                     ///< no leaf is missing
+    /// Names that are missing may lie between these.
+    struct Gap {
+        std::string after;   ///< the last name before it
+        std::string before;  ///< the first one behind it
+        bool open = true;    ///< there is none behind it
+    };
+    std::vector<Gap> gaps;
     bool events_complete = true;              ///< no space page is missing
 };
 
@@ -46,7 +53,6 @@ struct Image {
     std::uint64_t generation = 0;                ///< of a superblock that is sound, but of no use as root
     std::optional<format::Uuid> header_uuid;     ///< of a sound data header
     std::uint64_t capacity = 0;                  ///< bytes of the data file
-    std::uint64_t limit = UINT64_MAX;  ///< commits above it do not count: they may not be durable yet
 
     std::vector<RunImage> runs;  ///< oldest first
     Memtable tail;
@@ -57,7 +63,8 @@ struct Image {
     std::uint64_t max_id = 0;     ///< of all entries
     bool incomplete = false;      ///< entries are missing, so what nobody has may belong to one of them
 
-    bool overlaps = false;        ///< two extents share bytes
+    bool log_gap = false;         ///< commits of the log are missing
+    std::vector<std::string> bad_headers;  ///< blobs whose extent header can be made anew from the entry
     bool events_known() const noexcept {
         return std::all_of(runs.begin(), runs.end(), [](const RunImage& r) { return r.events_complete; });
     }
@@ -87,6 +94,7 @@ struct Image {
         done = std::min(done + bytes, total);
         if (options.progress && (done - told >= (1 << 22) || done == total)) options.progress(told = done, total);
     }
+    bool saved = false;  ///< what a repair replaces
     std::uint64_t done = 0, told = 0, total = 0;
 
     void map_finding(Cure cure, Severity severity, std::string structure, std::uint64_t offset, std::string expected,
@@ -100,6 +108,29 @@ struct Image {
                             std::move(found), std::move(blob), false, std::move(action)});
     }
 };
+
+/// What the events call taken: the log's included, or the runs' alone. Sorted, neighbours joined.
+std::vector<format::Extent> taken_by_events(const Image& image, bool with_tail);
+/// Sorted ranges, joined where they touch or overlap.
+std::vector<format::Extent> joined_ranges(const std::vector<format::Extent>& sorted);
+/// Free bytes of each zone, `used` being sorted and disjoint.
+std::vector<std::uint64_t> free_in_zones(std::uint64_t capacity, std::uint32_t shift,
+                                         const std::vector<format::Extent>& used);
+// Calls visit for the pieces of `a` that `b` lacks.
+template <class F>
+void for_each_missing(const std::vector<format::Extent>& a, const std::vector<format::Extent>& b, F&& visit) {
+    std::size_t j = 0;
+    for (const format::Extent& e : a) {
+        std::uint64_t at = e.offset;
+        const std::uint64_t end = e.offset + e.size;
+        while (j < b.size() && b[j].offset + b[j].size <= at) ++j;
+        for (std::size_t k = j; k < b.size() && b[k].offset < end; ++k) {
+            if (b[k].offset > at) visit(format::Extent{at, b[k].offset - at});
+            at = std::max(at, b[k].offset + b[k].size);
+        }
+        if (at < end) visit(format::Extent{at, end - at});
+    }
+}
 
 /// Log, zone table and runs.
 std::vector<format::Extent> root_extents(const format::Superblock& sb);

@@ -74,7 +74,7 @@ void check_log(Image& image) {
             image.log_used = std::min(round_up(image.log_used + bytes.size(), kLine), root.log_size);
             // Looked through before it is applied: a malformed one is left out whole.
             if (const char* problem = for_each_record(bytes, image.capacity, false, [](const Record&) {})) {
-                image.incomplete = true;
+                image.incomplete = image.log_gap = true;
                 image.data_finding(Cure::catalogue, Severity::error, name(image.sequence), at, "well-formed records",
                                    problem);
                 continue;
@@ -94,7 +94,7 @@ void check_log(Image& image) {
         std::uint64_t where = 0, sequence = 0;
         const std::uint64_t expected = image.sequence + 1;
         if (!find_later(image, image.log_used, where, sequence)) break;
-        image.incomplete = true;
+        image.incomplete = image.log_gap = true;
         image.data_finding(Cure::catalogue, Severity::error, name(expected), root.log_offset + image.log_used,
                            fmt::format("commit {}", expected),
                            fmt::format("damage up to commit {} at offset {}, which is sound", sequence,

@@ -1,6 +1,7 @@
 // Collects findings, and remembers what would cure each.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +31,9 @@ public:
     /// All findings with this cure were corrected.
     void cured(Cure cure, const std::string& action);
     std::uint64_t errors(Cure cure) const noexcept { return errors_[static_cast<std::size_t>(cure)]; }
+
+    /// Findings of any severity.
+    bool any(Cure cure) const noexcept { return std::find(cures_.begin(), cures_.end(), cure) != cures_.end(); }
 
 private:
     static constexpr std::size_t kCures = static_cast<std::size_t>(Cure::none) + 1;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "catalogue/filter.hpp"
+#include "check/entry_check.hpp"
 #include "check/image.hpp"
 #include "check/pages.hpp"
 
@@ -26,7 +27,7 @@ public:
         check_header();
         if (run_.header) load_filter();
         for (std::uint32_t number = 1; number < pages_ && bad_in_a_row_ < kGiveUp; ++number) check_page(number);
-        if (bad_in_a_row_ == kGiveUp) run_.complete = run_.events_complete = false;
+        if (bad_in_a_row_ == kGiveUp) lose_entries(), run_.events_complete = false;
         if (run_.header) {
             check_counts();
             if (run_.complete) check_index();
@@ -114,7 +115,7 @@ private:
         if (!sound) {
             // Entries are what the catalogue cannot do without; all else can be worked out from them.
             const bool entries = !run_.header || role == PageType::leaf;
-            if (entries) run_.complete = false;
+            if (entries) lose_entries();
             if (!run_.header || role == PageType::space) run_.events_complete = false;
             if (entries) first_names_.emplace_back();
             return finding(entries ? Cure::catalogue : Cure::accounts, number, problem.expected, problem.found);
@@ -130,7 +131,7 @@ private:
         const std::uint32_t count = page_.header().count;
         first_names_.emplace_back();
         const auto bad = [&](std::uint32_t slot, std::string expected, std::string found) {
-            run_.complete = false;
+            lose_entries();
             finding(Cure::catalogue, number, fmt::format("item {}: {}", slot, expected), std::move(found));
         };
         if (count == 0 || count > (kPage - sizeof(PageHeader)) / 8)
@@ -144,8 +145,14 @@ private:
                 continue;
             }
             if (slot == 0) first_names_.back() = entry.name;
-            if (any_ && entry.name <= last_)
-                bad(slot, "a name above the one before", fmt::format("'{}'", entry.name));
+            if (any_ && entry.name <= last_) {
+                bad(slot, "a name above the one before", fmt::format("'{}'", printable(entry.name)));
+                continue;
+            }
+            if (!run_.gaps.empty() && run_.gaps.back().open) {
+                run_.gaps.back().before = entry.name;
+                run_.gaps.back().open = false;
+            }
             any_ = true;
             last_ = entry.name;
             ++entries_;
@@ -154,8 +161,14 @@ private:
             image_.max_id = std::max(image_.max_id, entry.fixed.id);
             if (!filter_.empty() && !filter_names(entry.name))
                 finding(Cure::accounts, number, fmt::format("item {}: a name that the filter has", slot),
-                        fmt::format("'{}', which it has not", entry.name));
+                        fmt::format("'{}', which it has not", printable(entry.name)));
         }
+    }
+
+    // What cannot be read stood between the last name and the next.
+    void lose_entries() {
+        run_.complete = false;
+        if (run_.gaps.empty() || !run_.gaps.back().open) run_.gaps.push_back({last_, {}, true});
     }
 
     bool filter_names(std::string_view name) const {
@@ -249,7 +262,7 @@ private:
             std::string below;
             if (!walk(item.child, depth - 1, next, below)) return false;
             if (here != below) {
-                finding(Cure::accounts, number, fmt::format("item {}: first name '{}'", slot, below),
+                finding(Cure::accounts, number, fmt::format("item {}: first name '{}'", slot, printable(below)),
                         fmt::format("'{}'", here));
                 return false;
             }

@@ -14,8 +14,6 @@ namespace pymm {
 
 using namespace format;
 
-namespace {
-
 using Ranges = std::vector<Extent>;  // sorted, disjoint, neighbours joined
 
 Ranges taken_by_events(const Image& image, bool with_tail) {
@@ -33,7 +31,7 @@ Ranges taken_by_events(const Image& image, bool with_tail) {
     return taken;
 }
 
-Ranges joined(const Ranges& sorted) {
+Ranges joined_ranges(const Ranges& sorted) {
     Ranges out;
     for (const Extent& e : sorted) {
         if (!out.empty() && e.offset <= out.back().offset + out.back().size)
@@ -44,23 +42,21 @@ Ranges joined(const Ranges& sorted) {
     return out;
 }
 
-// Calls visit for the pieces of `a` that `b` lacks.
-template <class F>
-void minus(const Ranges& a, const Ranges& b, F&& visit) {
-    std::size_t j = 0;
-    for (const Extent& e : a) {
-        std::uint64_t at = e.offset;
-        const std::uint64_t end = e.offset + e.size;
-        while (j < b.size() && b[j].offset + b[j].size <= at) ++j;
-        for (std::size_t k = j; k < b.size() && b[k].offset < end; ++k) {
-            if (b[k].offset > at) visit(Extent{at, b[k].offset - at});
-            at = std::max(at, b[k].offset + b[k].size);
+std::vector<std::uint64_t> free_in_zones(std::uint64_t capacity, std::uint32_t shift, const Ranges& used) {
+    const std::uint64_t zones = ((capacity - 1) >> shift) + 1;
+    std::vector<std::uint64_t> free(zones);
+    for (std::uint64_t z = 0; z < zones; ++z)
+        free[z] = std::min(capacity, (z + 1) << shift) - (z == 0 ? kDataStart : z << shift);
+    for (const Extent& e : used) {
+        for (std::uint64_t at = e.offset, end = e.offset + e.size; at < end;) {
+            const std::uint64_t z = at >> shift;
+            const std::uint64_t next = std::min(end, (z + 1) << shift);
+            free[z] -= std::min(free[z], next - at);
+            at = next;
         }
-        if (at < end) visit(Extent{at, end - at});
     }
+    return free;
 }
-
-}  // namespace
 
 std::vector<Extent> root_extents(const Superblock& sb) {
     std::vector<Extent> all{{sb.log_offset, sb.log_size}};
@@ -82,10 +78,7 @@ void check_overlaps(Image& image) {
     constexpr std::size_t most = 1000;
     Extent far{};  // of those before, the one that reaches furthest
     for (const Extent& e : all) {
-        if (far.size != 0 && e.offset < far.offset + far.size) {
-            if (pairs.size() < most) pairs.emplace_back(far, e);
-            image.overlaps = true;
-        }
+        if (far.size != 0 && e.offset < far.offset + far.size && pairs.size() < most) pairs.emplace_back(far, e);
         if (e.offset + e.size > far.offset + far.size) far = e;
     }
     if (pairs.empty()) return;
@@ -111,16 +104,16 @@ void check_events(Image& image) {
     for (const RunImage& run : image.runs)
         if (!run.events_complete) return;  // reported already, and nothing can be said
     const Ranges taken = taken_by_events(image, true);
-    const Ranges owned = joined(image.owned);
+    const Ranges owned = joined_ranges(image.owned);
     // While entries are missing, what nobody has may be theirs: then it must not be given back.
     const Cure cure = image.incomplete ? Cure::catalogue : Cure::accounts;
-    minus(taken, owned, [&](Extent e) {
+    for_each_missing(taken, owned, [&](Extent e) {
         image.report.leaked += e.size;
         image.data_finding(cure, Severity::error, "free space", e.offset, fmt::format("{} free bytes", e.size),
                            image.incomplete ? "bytes that are taken, of a blob whose entry is damaged or lost"
                                             : "bytes that are taken, but no blob has them");
     });
-    minus(owned, taken, [&](Extent e) {
+    for_each_missing(owned, taken, [&](Extent e) {
         image.data_finding(cure, Severity::error, "free space", e.offset,
                            fmt::format("{} bytes taken by a blob", e.size), "bytes that are called free");
     });
@@ -130,23 +123,11 @@ void check_events(Image& image) {
 void check_zones(Image& image) {
     const Superblock& root = *image.root;
     const std::uint64_t zones = ((root.capacity - 1) >> root.zone_shift) + 1;
-    std::vector<std::uint64_t> free(zones);
-    for (std::uint64_t z = 0; z < zones; ++z) {
-        const std::uint64_t begin = z == 0 ? kDataStart : z << root.zone_shift;
-        free[z] = std::min(root.capacity, (z + 1) << root.zone_shift) - begin;
-    }
     Ranges taken = taken_by_events(image, false);
     for (const Extent& e : root_extents(root)) taken.push_back(e);
     std::sort(taken.begin(), taken.end(), [](const Extent& a, const Extent& b) { return a.offset < b.offset; });
+    const std::vector<std::uint64_t> free = free_in_zones(root.capacity, root.zone_shift, joined_ranges(taken));
     std::uint64_t used = root.capacity;
-    for (const Extent& e : joined(taken)) {
-        for (std::uint64_t at = e.offset, end = e.offset + e.size; at < end;) {
-            const std::uint64_t z = at >> root.zone_shift;
-            const std::uint64_t next = std::min(end, (z + 1) << root.zone_shift);
-            free[z] -= std::min(free[z], next - at);
-            at = next;
-        }
-    }
     for (const std::uint64_t f : free) used -= f;
 
     if (root.zone_size != 0) {
