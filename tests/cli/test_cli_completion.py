@@ -84,7 +84,7 @@ def tree(ctl, ns):
 
 
 def test_commands(complete):
-    commands = {"create", "list", "erase", "info", "put", "get", "cat", "mv", "cp", "df", "seal", "fsck", "map"}
+    commands = {"create", "list", "erase", "info", "put", "get", "cat", "mv", "cp", "df", "seal", "fsck", "map", "dump"}
     assert set(complete("pymmctl ")) >= commands
     assert complete("pymmctl in") == ["info"]
     assert "complete" not in complete("pymmctl c")

@@ -31,6 +31,7 @@ void add_cat(CLI::App& app, Context& context);
 void add_mv(CLI::App& app, Context& context);
 void add_cp(CLI::App& app, Context& context);
 void add_df(CLI::App& app, Context& context);
+void add_dump(CLI::App& app, Context& context);
 void add_fsck(CLI::App& app, Context& context);
 void add_map(CLI::App& app, Context& context);
 void add_seal(CLI::App& app, Context& context);

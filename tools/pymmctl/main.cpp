@@ -68,7 +68,7 @@ int main(int argc, char** argv) {
 
     for (const auto add : {pymmctl::add_create, pymmctl::add_list, pymmctl::add_erase,
                            pymmctl::add_info, pymmctl::add_put, pymmctl::add_get, pymmctl::add_cat,
-                           pymmctl::add_mv, pymmctl::add_cp, pymmctl::add_df, pymmctl::add_fsck,
+                           pymmctl::add_mv, pymmctl::add_cp, pymmctl::add_df, pymmctl::add_dump, pymmctl::add_fsck,
                            pymmctl::add_map, pymmctl::add_seal, pymmctl::add_complete})
         add(app, context);
 

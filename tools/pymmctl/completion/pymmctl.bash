@@ -40,7 +40,7 @@ _pymmctl() {
     # The command, and how many operands stand between it and the cursor.
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         case ${words[i]} in
-            -s | --size | --mode | --format | --dtype | --shape | --order | -w | --width | -r | --rows)
+            -s | --size | --mode | --format | --dtype | --shape | --order | -w | --width | -r | --rows | --blob)
                 i=$((i + 1)) ;;
             -?*) ;;
             *) if [[ $command ]]; then place=$((place + 1)); else command=${words[i]}; fi ;;
@@ -54,7 +54,7 @@ _pymmctl() {
         --dtype)
             list='bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64
                 complex64 complex128' ;;
-        -s | --size | --mode | --shape | -w | --width | -r | --rows) return ;;
+        -s | --size | --mode | --shape | -w | --width | -r | --rows | --blob) return ;;
     esac
     if [[ -z $list && -z $command ]]; then
         list="$("$program" complete --commands 2>/dev/null) --help --version --verbose --quiet"
@@ -68,7 +68,7 @@ _pymmctl() {
 
     case $command:$place in
         create:0) want=namespace ;;
-        df:0 | fsck:0 | map:0) want=shelf ;;
+        df:0 | dump:0 | fsck:0 | map:0) want=shelf ;;
         put:0 | get:0 | cat:* | seal:*) want=blob ;;
         list:0 | ls:0 | info:0 | mv:[01] | cp:[01] | erase:* | rm:*) want=any ;;
         put:1 | get:1) want='file' ;;
