@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -58,6 +59,20 @@ bool is_tmpfs(const Fd& fd) {
 // Storage behind every byte: the file system gave it at creation, and no one took it back.
 bool fully_backed(const struct stat& st) {
     return static_cast<std::uint64_t>(st.st_blocks) * 512 >= static_cast<std::uint64_t>(st.st_size);
+}
+
+// Ours, and never committed to: what a creation leaves that is cut short. Its first write may be torn: any of
+// the header's words may be there, and nothing else; `used` is among them only once a session has begun.
+bool never_used(const Fd& data) {
+    std::array<std::byte, kPage> page{};
+    const ssize_t n = ::pread(data.get(), page.data(), page.size(), 0);
+    if (n < 0) return false;
+    DataHeader header;
+    std::memcpy(&header, page.data(), sizeof header);
+    if (header.used != 0 || (header.version != 0 && header.version != kVersion)) return false;
+    if (header.magic == kDataMagic) return true;
+    const bool rest = std::any_of(page.begin() + sizeof header, page.end(), [](std::byte b) { return b != std::byte{}; });
+    return header.magic == 0 && !rest && ::lseek(data.get(), kPage, SEEK_DATA) < 0 && errno == ENXIO;
 }
 
 }  // namespace
@@ -208,12 +223,7 @@ void Directory::make_room(std::string_view name, bool force) const {
     if (map) throw ExistsError(fmt::format("shelf '{}' in {}: it exists already", name, path_));
     // A data file alone: what a creation left that was cut short, or all that remains of a shelf.
     const Fd fd = open_file(file(name, ".data"), O_RDONLY | O_NOFOLLOW, name);
-    DataHeader header{};
-    const ssize_t n = ::pread(fd.get(), &header, sizeof header, 0);
-    // Ours, and never committed to; or not a byte was ever written to it.
-    const bool blank = (n == static_cast<ssize_t>(sizeof header) && header.magic == kDataMagic && header.used == 0) ||
-                       (::lseek(fd.get(), 0, SEEK_DATA) < 0 && errno == ENXIO);
-    if (!blank)
+    if (!never_used(fd))
         throw ExistsError(fmt::format("{}/{}.data exists without its .map: it may hold the data of a lost shelf; "
                                       "move it away, or discard it with force", path_, name));
     log().info("{}/{}.data: left by a creation that was cut short; removed", path_, name);
