@@ -378,7 +378,8 @@ View ShelfCore::get(std::string_view name, Access access) {
             refresh();
             if (!catalogue_->find(name, entry))
                 throw NotFoundError(fmt::format("shelf '{}': no blob '{}'", parts_.name, name));
-            if (writable() || entry.inlined()) break;
+            // An empty blob may have an extent of no bytes, which nobody can mark.
+            if (writable() || entry.inlined() || entry.fixed.extent == 0) break;
             if (mark.size != 0 && entry.fixed.offset == mark.offset && entry.fixed.extent == mark.size) break;
             // Mark, then look again: a writer that gave the extent back before our mark may reuse it.
             unmark();
