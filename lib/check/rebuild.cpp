@@ -69,7 +69,7 @@ void for_each_entry(const Image& image, const Plan& plan, F&& visit) {
     for (EntryStream stream(image); stream.next();) {
         const EntryView& entry = stream.entry();
         if (entry.tombstone()) continue;
-        while (extra != plan.extra.end() && extra->name < entry.name) emit(*extra++);
+        while (extra != plan.extra.end() && std::string_view(extra->name) < entry.name) emit(*extra++);
         if (!plan.left_out.empty() && plan.left_out.contains(std::string(entry.name))) continue;
         visit(entry.name, stream.encoded(), entry.fixed);
     }
