@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -154,7 +154,18 @@ def test_hostile_dtype_text(text):
         _dtype.decode(text, 8)
 
 
-@given(st.text(alphabet="[](){}'\",<>|=?biufcmMSUVO0123456789 :ab", max_size=60), st.integers(0, 64))
+LITERALS = st.recursive(
+    st.sampled_from(["", "a", "<f8", "|O", "|V0", "<U3", "names", "formats", "offsets", "itemsize", "titles", 0, 1, -1, 2**70, None]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.lists(inner, max_size=3).map(tuple)
+    | st.dictionaries(st.sampled_from(["names", "formats", "offsets", "itemsize", "titles", "x"]), inner, max_size=4),
+    max_leaves=8,
+)  # fmt: skip
+TEXTS = st.text(alphabet="[](){}'\",<>|=?biufcmMSUVO0123456789 :ab", max_size=60) | LITERALS.map(repr)
+
+
+@given(TEXTS, st.integers(0, 64))
+@example("()", 0)
 @settings(max_examples=500, deadline=None)
 def test_any_dtype_text(text, itemsize):
     try:
