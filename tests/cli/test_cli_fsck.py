@@ -24,6 +24,10 @@ def filled(ctl, shelf):
     return shelf
 
 
+def contents(shelf, ctl):
+    return {name: ctl("cat", f"{shelf}/{name}") for name in ctl.names(shelf)}
+
+
 def overwrite(path, offset, data=b"damage"):
     with open(path, "r+b") as f:
         f.seek(offset)
@@ -80,6 +84,37 @@ def test_damage_is_told_and_nothing_is_changed(ctl, ns, filled):
     assert (finding["structure"], finding["corrected"]) == ("superblock copy 1", False)
     assert finding["file"] == f"{ns}/s.map" and 4096 <= finding["offset"] < 8192
     assert report["exit_code"] == report["shelves"][0]["exit_code"] == 4
+
+
+def test_repair_of_a_superblock(ctl, ns, filled):
+    before = contents(filled, ctl)
+    overwrite(ns / "s.map", 60)
+    lines = fsck(ctl, 1, "-p", filled)
+    assert any(x.startswith("error: ") and "corrected" in x for x in lines), lines
+    (saved,) = ns.glob("s.fsck-*")
+    assert any(str(saved) in x for x in lines)
+    again = fsck(ctl, 0, ns)
+    assert again[0].startswith(f"{filled}: clean; 4 blobs")
+    assert again[1].startswith(f"note: {saved}: what a repair replaced")
+    (leftover,) = ctl.json("fsck", ns)["leftovers"]
+    assert (leftover["kind"], leftover["shelf"], leftover["file"]) == ("backup", "s", saved.name)
+    assert contents(filled, ctl) == before
+
+
+def test_salvage_without_the_map(ctl, ns, filled):
+    before = contents(filled, ctl)
+    os.remove(ns / "s.map")
+    assert "error: " in fsck(ctl, 4, filled)[0]
+    (leftover,) = [x for x in fsck(ctl, 4, ns) if x.startswith("note: ")]
+    assert leftover.startswith(f"note: {ns}/s.data: a shelf that has lost its .map")
+    fsck(ctl, 4, "-p", filled)
+    assert not (ns / "s.map").exists()
+    lines = fsck(ctl, 1, "-y", ns)
+    assert any(": 4 blobs salvaged, 0 put under lost+found/, 0 names lost" in x for x in lines), lines
+    assert not any("has lost its .map" in x for x in lines)
+    assert any(x.startswith("note: ") and "what a repair replaced" in x for x in lines)
+    fsck(ctl, 0, filled)
+    assert contents(filled, ctl) == before
 
 
 def test_several_shelves(ctl, ns, filled):

@@ -65,6 +65,29 @@ def test_damage(filled):
     assert pymm.shelf("test", pmem_path=filled, mode="r").note == "kept"
 
 
+def test_repair(filled):
+    damage(filled)
+    report = pymm.fsck(filled, repair="safe")
+    assert report.exit_code == 1 and not report.clean and report["test"].repaired
+    (finding,) = [f for f in report.findings if f.error]
+    assert finding.corrected and "corrected" in str(finding)
+    assert os.path.isdir(os.path.join(filled, os.path.basename(report["test"].backup)))
+    assert [leftover.kind for leftover in report.leftovers] == ["backup"]
+    assert pymm.fsck(filled).clean
+
+
+def test_salvage(filled):
+    os.remove(os.path.join(filled, "test.map"))
+    assert pymm.fsck(filled, "test").exit_code == 4
+    assert pymm.fsck(filled, "test", repair="safe").exit_code == 4
+    assert [leftover.kind for leftover in pymm.fsck(filled).leftovers] == ["orphan"]
+    report = pymm.fsck(filled, repair="all")
+    assert report.exit_code == 1 and report["test"].salvaged == 2
+    assert [leftover.kind for leftover in report.leftovers] == ["backup"]
+    with pymm.shelf("test", pmem_path=filled) as s:
+        assert np.array_equal(s.x, np.arange(10_000)) and s.note == "kept"
+
+
 def test_beside_a_writer(filled):
     s = pymm.shelf("test", pmem_path=filled)
     s.y = 1

@@ -136,10 +136,10 @@ private:
 };
 
 /// The shelves of a namespace, those that lack one of their files too.
-std::set<std::string> shelves_of(const std::string& directory, const std::vector<pymm::Leftover>& leftovers) {
+std::set<std::string> shelves_of(const std::string& directory) {
     std::set<std::string> names;
     for (const auto& entry : pymm::Namespace::open(directory).list()) names.insert(entry.name);
-    for (const pymm::Leftover& leftover : leftovers)
+    for (const pymm::Leftover& leftover : pymm::find_leftovers(directory))
         if (leftover.kind == pymm::Leftover::Kind::orphan) names.insert(leftover.shelf);
     return names;
 }
@@ -148,16 +148,17 @@ Exit fsck(const Options& options, const Context& context, Status& status) {
     const Location at = locate(options.path);
     if (at.is_blob()) throw Failure(Exit::usage, at.given + ": names a blob: give NAMESPACE[/SHELF]");
     TextOutput out;
-    const std::vector<pymm::Leftover> leftovers =
-        at.is_namespace() ? pymm::find_leftovers(at.directory) : std::vector<pymm::Leftover>{};
     const std::set<std::string> shelves =
-        at.is_namespace() ? shelves_of(at.directory, leftovers) : std::set<std::string>{at.shelf};
+        at.is_namespace() ? shelves_of(at.directory) : std::set<std::string>{at.shelf};
     if (options.json) out << "{\"namespace\": " << quoted_json(at.directory) << ", \"shelves\": [";
     Checker checker(options, context, at.directory, out);
     for (const std::string& shelf : shelves) {
         status.bits |= checker.check(shelf);
         if (!options.json) out.flush();
     }
+    // As they are now: a repair takes orphans in, and leaves a backup.
+    const std::vector<pymm::Leftover> leftovers =
+        at.is_namespace() ? pymm::find_leftovers(at.directory) : std::vector<pymm::Leftover>{};
     if (options.json) {
         out << (shelves.empty() ? "]" : "\n]") << ", \"leftovers\": [";
         const char* separator = "\n  ";

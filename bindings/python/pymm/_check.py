@@ -144,6 +144,10 @@ def _check(path: str, name: str, repair: Optional[str], scrub: bool) -> ShelfRep
     return ShelfReport(name=name, findings=findings, **raw)
 
 
+def _leftovers(path: str) -> tuple[Leftover, ...]:
+    return tuple(Leftover(*item) for item in _pymm.leftovers(path))
+
+
 def fsck(
     pmem_path: Optional[PathLike] = None,
     name: Optional[str] = None,
@@ -169,12 +173,12 @@ def fsck(
     path = resolve(pmem_path)
     if name is not None:
         return CheckReport(path, (_check(path, name, repair, scrub),), ())
-    leftovers = tuple(Leftover(*item) for item in _pymm.leftovers(path))
-    names = {*_pymm.shelf_names(path), *(item.shelf for item in leftovers if item.kind == "orphan")}
+    names = {*_pymm.shelf_names(path), *(item.shelf for item in _leftovers(path) if item.kind == "orphan")}
     shelves: list[ShelfReport] = []
     for each in sorted(names, key=lambda text: text.encode(errors="surrogateescape")):
         try:
             shelves.append(_check(path, each, repair, scrub))
         except Error as error:
             shelves.append(ShelfReport(name=each, exit_code=_OPERATIONAL, problem=str(error)))
-    return CheckReport(path, tuple(shelves), leftovers)
+    # As they are now: a repair takes orphans in, and leaves a backup.
+    return CheckReport(path, tuple(shelves), _leftovers(path))
