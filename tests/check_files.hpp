@@ -59,12 +59,15 @@ struct SampleShelf {
     Contents contents;
     std::map<std::string, BlobInfo> infos;
 
-    explicit SampleShelf(int rounds = 40, bool closed = true) {
+    explicit SampleShelf(int rounds = 40, bool closed = true, std::uint64_t room = 0) {
         CreateOptions options;
         options.capacity = 16 << 20;
         options.log_size = 8192;
         Shelf s = Namespace::open(path).create("s", options);
+        // Bytes that are free again, in front of all the rest.
+        if (room != 0) s.put("room", std::vector<std::byte>(room));
         fill(s, rounds);
+        if (room != 0) s.erase("room");
         if (closed) {
             s.close();
         } else {

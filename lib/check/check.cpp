@@ -169,7 +169,8 @@ private:
         if (map_.fd && stand_in) report.findings.insert(report.findings.begin(), short_map(report.repaired));
         if (stand_in && report.repaired) {
             publish(*map);
-            report.reopen = static_cast<bool>(map_.fd);
+            // Whoever still reads the old file never learns of the new one.
+            report.reopen = map_.fd && lease.extent_marked(0, max_capacity);
         }
         return report;
     }

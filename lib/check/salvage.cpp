@@ -116,6 +116,7 @@ private:
     // Two passes: the first knows all extents, the second acts.
     void decide() {
         struct Piece {
+            bool sound;  // its header says the same
             std::uint64_t sequence;
             std::uint64_t ordinal;
             Extent extent;
@@ -123,6 +124,7 @@ private:
         std::vector<Piece> pieces;
         std::vector<Fate> fates;
         std::vector<Extent> extents;
+        std::vector<std::uint64_t> ids;
         for (EntryStream stream(image_); stream.next();) {
             const EntryView& entry = stream.entry();
             if (entry.tombstone()) continue;
@@ -130,15 +132,19 @@ private:
             if (entry.name.starts_with(kAside)) aside_names_.emplace(entry.name);
             const Fate f = fate(entry, stream.source());
             fates.push_back(f);
+            if (f != Fate::drop) ids.push_back(entry.fixed.id);
+            image_.max_id = std::max(image_.max_id, entry.fixed.id);
             if (f == Fate::drop || entry.inlined()) continue;
             extents.clear();
             if (f == Fate::keep) append_extents(entry.fixed, extents);
             else if (entry.fixed.extent != 0) extents.push_back(trimmed(entry.fixed));
-            for (const Extent& x : extents) pieces.push_back({entry.fixed.sequence, fates.size() - 1, x});
+            for (const Extent& x : extents) pieces.push_back({f == Fate::keep, entry.fixed.sequence, fates.size() - 1, x});
         }
-        // Where two share bytes the newer one was written over the older.
-        std::stable_sort(pieces.begin(), pieces.end(),
-                         [](const Piece& a, const Piece& b) { return a.sequence > b.sequence; });
+        // Where two share bytes, the one counts that its header confirms; then the newer, which was written over the
+        // older.
+        std::stable_sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+            return a.sound != b.sound ? a.sound : a.sequence > b.sequence;
+        });
         for (std::size_t i = 0; i < pieces.size();) {
             // All pieces of one entry, or none.
             std::size_t end = i + 1;
@@ -152,6 +158,9 @@ private:
                 else fates[pieces[i].ordinal] = Fate::drop;
             }
         }
+        std::sort(ids.begin(), ids.end());
+        for (std::size_t i = 1; i < ids.size(); ++i)
+            if (ids[i] == ids[i - 1]) shared_ids_.insert(ids[i]);
         std::size_t ordinal = 0;
         for (EntryStream stream(image_); stream.next();)
             if (!stream.entry().tombstone()) act(stream.entry(), fates[ordinal++]);
@@ -160,10 +169,14 @@ private:
     Extent trimmed(const Entry& e) const { return {e.offset, std::min(e.extent, plan_.capacity - e.offset)}; }
 
     void act(const EntryView& entry, Fate f) {
-        if (f == Fate::keep) {
+        // Two blobs of one id: both get another.
+        const bool renumber = shared_ids_.contains(entry.fixed.id);
+        const bool type_outside = (entry.fixed.flags & kEntryTypeInHeader) != 0;
+        if (f == Fate::keep && !renumber) {
             ++kept_;
             return;
         }
+        if (f == Fate::keep) f = type_outside ? Fate::aside_raw : Fate::new_header;
         plan_.left_out.emplace(entry.name);
         if (f == Fate::drop) {
             note(entry.name, "it was left out", entry.fixed.offset);
@@ -171,6 +184,7 @@ private:
         }
         NewEntry fresh;
         fresh.fixed = entry.fixed;
+        if (renumber) fresh.fixed.id = ++image_.max_id;
         fresh.fixed.flags &= ~kEntryTypeInHeader;
         fresh.type.assign(entry.type.begin(), entry.type.end());
         fresh.value.assign(entry.value.begin(), entry.value.end());
@@ -231,9 +245,22 @@ private:
             return a.fixed.sequence != b.fixed.sequence ? a.fixed.sequence > b.fixed.sequence : a.fixed.id > b.fixed.id;
         });
         std::unordered_set<std::string> wanted, present;
-        for (const FoundHeader& h : scan.headers) wanted.insert(h.name);
-        for (EntryStream stream(image_); stream.next();)
-            if (wanted.contains(std::string(stream.entry().name))) present.emplace(stream.entry().name);
+        for (const FoundHeader& h : scan.headers) {
+            wanted.insert(h.name);
+            found_ids_.insert(h.fixed.id);
+            image_.max_id = std::max(image_.max_id, h.fixed.id);
+        }
+        for (EntryStream stream(image_); stream.next();) {
+            const EntryView& entry = stream.entry();
+            const std::string name(entry.name);
+            if (plan_.left_out.contains(name)) continue;
+            if (wanted.contains(name)) present.insert(name);
+            if (!entry.tombstone() && found_ids_.contains(entry.fixed.id)) used_ids_.insert(entry.fixed.id);
+        }
+        for (const NewEntry& e : plan_.extra) {
+            present.insert(e.name);
+            used_ids_.insert(e.fixed.id);
+        }
         for (FoundHeader& h : scan.headers) recover(h, present);
     }
 
@@ -266,6 +293,10 @@ private:
         claimed_.add(header.offset, header.size);
         claimed_.add(data.offset, data.size);
         fresh.type = std::move(h.type);
+        if (!used_ids_.insert(e.id).second) {
+            e.id = ++image_.max_id;
+            fresh.new_header = true;
+        }
         if (alive && legal_name && !h.name.starts_with(kAside) && present.insert(h.name).second) {
             note(h.name, "it was found by its extent header; the name is the one that it was put under", e.offset);
             ++image_.report.salvaged;
@@ -284,6 +315,7 @@ private:
     RangeSet claimed_;
     std::uint64_t kept_ = 0;
     std::unordered_set<std::string> aside_names_;
+    std::unordered_set<std::uint64_t> shared_ids_, found_ids_, used_ids_;
     std::vector<std::byte> buffer_;
 };
 
