@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <unordered_set>
 
 #include "catalogue/space_map.hpp"
 #include "check/entry_stream.hpp"
@@ -27,8 +28,9 @@ public:
         if (!choose_uuid()) return false;
         image_.root = plan_.base;
         gather_runs();
-        drop_dead_runs();
         replay();
+        drop_torn_runs();
+        drop_dead_runs();
         image_.max_id = std::max(image_.max_id, max_id_);
         for (const FoundHeader& h : scan_.headers)
             if (h.fixed.uuid == plan_.base.uuid) image_.max_id = std::max(image_.max_id, h.fixed.id);
@@ -110,13 +112,48 @@ private:
         max_id_ = scratch.max_id;
     }
 
+    // The newest runs may be what a checkpoint or an earlier repair was writing when the power failed: incomplete, and
+    // telling nothing that is not known without them. No root ever named such a run.
+    void drop_torn_runs() {
+        std::vector<RunImage>& runs = image_.runs;
+        while (!runs.empty() && !runs.back().complete) {
+            RunImage torn = std::move(runs.back());
+            runs.pop_back();
+            if (adds_something(torn)) {
+                runs.push_back(std::move(torn));
+                return;
+            }
+        }
+    }
+
+    bool adds_something(const RunImage& run) {
+        std::unordered_set<std::uint64_t> ids;
+        for (const FoundHeader& h : scan_.headers) ids.insert(h.fixed.id);
+        CheckReport unheard;
+        CheckOptions quiet;
+        Image alone(image_.target, quiet, unheard);
+        alone.runs = {run};
+        EntryStream there(image_);
+        bool more = there.next();
+        for (EntryStream here(alone); here.next();) {
+            const EntryView& entry = here.entry();
+            while (more && there.entry().name < entry.name) more = there.next();
+            const bool same = more && there.entry().name == entry.name &&
+                              there.entry().fixed.id == entry.fixed.id &&
+                              there.entry().tombstone() == entry.tombstone();
+            const bool found_anyway = !entry.inlined() && !entry.tombstone() && ids.contains(entry.fixed.id);
+            if (!same && !found_anyway && !entry.name.starts_with("lost+found/")) return true;
+        }
+        return false;
+    }
+
     // A run that a later one swallowed, but whose bytes nobody wrote over yet.
     void drop_dead_runs() {
         std::vector<RunImage>& runs = image_.runs;
         std::vector<bool> dead(runs.size());
         for (std::size_t i = 0; i < runs.size(); ++i)
             for (std::size_t j = i + 1; j < runs.size() && !dead[i]; ++j) {
-                if (!runs[j].header || !runs[i].header) continue;
+                if (!runs[j].header || !runs[i].header || !runs[j].complete) continue;
                 // A merge takes all newer runs of the levels below; one of everything may keep its level.
                 dead[i] = runs[j].ref.level > runs[i].ref.level ||
                           (runs[j].ref.level == runs[i].ref.level && share_a_version(runs[i], runs[j]));

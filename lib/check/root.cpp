@@ -23,7 +23,7 @@ std::string hex(std::uint64_t value) { return fmt::format("{:#x}", value); }
 
 Superblock copy_of(const Media& map, int index) {
     Superblock sb;
-    std::memcpy(&sb, map.data() + kSuperblockOffset[index], sizeof sb);
+    guarded_copy(&sb, map, kSuperblockOffset[index], sizeof sb, "superblock");
     return sb;
 }
 
@@ -35,7 +35,8 @@ struct Copies {
 
 Copies look(const Media& map) {
     // One picture of both, so that what is judged is what is reported.
-    std::vector<std::byte> bytes(map.data(), map.data() + 2 * kSuperblockSize);
+    std::vector<std::byte> bytes(2 * kSuperblockSize);
+    guarded_copy(bytes.data(), map, 0, bytes.size(), "superblocks");
     Copies c{};
     c.choice = choose_superblock(bytes);
     for (int i = 0; i < 2; ++i) {
