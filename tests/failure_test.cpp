@@ -3,11 +3,18 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <string>
+
+#include <pymm/pymm.hpp>
 
 #include "media/guarded_read.hpp"
 #include "media/mapped.hpp"
@@ -84,4 +91,227 @@ TEST_CASE("guarded reads: guards nest") {
     CHECK_FALSE(behind);
     CHECK(fault >= media->data() + 36864);
     CHECK(fault <= media->data() + 40000);
+}
+
+// ---- Shelves whose files are shortened while they are open ------------------------------------------
+
+namespace {
+
+std::string bytes_text(std::size_t size, char first) {
+    std::string text(size, '\0');
+    for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(first + i % 61);
+    return text;
+}
+std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+
+/// What the IoError says; any other outcome fails the test.
+template <class F>
+std::string io_error(F&& work) {
+    try {
+        work();
+    } catch (const IoError& error) {
+        return error.what();
+    } catch (const std::exception& error) {
+        FAIL("another error: " << error.what());
+    }
+    FAIL("no error");
+    return {};
+}
+bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+/// A shelf of many names, so that its catalogue is in runs, beside some data.
+void furnish(Shelf& s) {
+    for (int i = 0; i < 3000; ++i) s.put("name/" + std::to_string(i), bytes_of("some text"), Type::value(Kind::string));
+    s.put("data", bytes_of(bytes_text(3 << 20, 'a')));
+    s.put("wide", bytes_of(bytes_text(8, 'b')),
+          Type::array("[('" + std::string(3000, 'f') + "', '<f8')]", 8, {1}));
+}
+
+struct Forced {
+    explicit Forced(const char* value) { ::setenv("PMEM2_FORCE_GRANULARITY", value, 1); }
+    ~Forced() { ::unsetenv("PMEM2_FORCE_GRANULARITY"); }
+};
+
+}  // namespace
+
+TEST_CASE("a shortened data file: looking up, listing and copying fail by IoError, and name the place") {
+    for (const bool reader : {false, true}) {
+        CAPTURE(reader);
+        const test::Scratch scratch;
+        const Namespace ns = Namespace::open(scratch.path());
+        Shelf made = ns.create("s", {.capacity = 16 << 20});
+        furnish(made);
+        if (reader) made.close();
+        Shelf s = reader ? ns.shelf("s", Mode::read_only) : made;
+        CHECK(s.list().size() == 3002);  // every page has been looked at before
+        const BlobInfo info = *s.find("data");
+        const View view = s.get("data");
+        view.check_readable();
+
+        const std::uint64_t kept = info.offset + (1 << 20);
+        REQUIRE(::truncate((scratch.path() + "/s.data").c_str(), static_cast<off_t>(kept)) == 0);
+        view.check_readable(0, 1 << 20);
+        const std::string text = io_error([&] { view.check_readable(); });
+        CHECK(has(text, "blob 'data' at its byte 1048576"));
+        CHECK(has(text, "/s.data"));
+        CHECK(has(text, "offset " + std::to_string(kept)));
+        CHECK(has(text, "shortened"));
+
+        REQUIRE(::truncate((scratch.path() + "/s.data").c_str(), 0) == 0);
+        CHECK(has(io_error([&] { view.check_readable(); }), "blob 'data'"));
+        // What only the runs know; a name in the tail may still be found.
+        CHECK(has(io_error([&] { (void)s.find("name/5"); }), "/s.data"));
+        (void)io_error([&] { (void)s.list(); });
+        (void)io_error([&] { (void)s.find("a name that does not exist"); });
+        (void)io_error([&] { (void)s.get("name/7"); });
+        if (!reader) CHECK(has(io_error([&] { s.seal("data"); }), "s.data"));
+    }
+}
+
+TEST_CASE("a shortened .map: a reader's refresh fails by IoError") {
+    const test::Scratch scratch;
+    const Namespace ns = Namespace::open(scratch.path());
+    Shelf s = ns.create("s", {.capacity = 16 << 20});
+    furnish(s);
+    s.close();
+    Shelf reader = ns.shelf("s", Mode::read_only);
+    CHECK(reader.contains("data"));
+    REQUIRE(::truncate((scratch.path() + "/s.map").c_str(), 0) == 0);
+    CHECK(has(io_error([&] { (void)reader.find("data"); }), "/s.map"));
+    CHECK(has(io_error([&] { (void)reader.list(); }), "/s.map"));
+    reader = {};
+    CHECK_THROWS_AS((void)ns.shelf("s"), CorruptError);
+}
+
+TEST_CASE("a shortened data file: storing to it fails by IoError on every kind of media") {
+    for (const char* granularity : {"CACHE_LINE", "PAGE"}) {
+        CAPTURE(granularity);
+        const Forced forced(granularity);
+        const test::Scratch scratch;
+        const std::string path = scratch.path() + "/file";
+        const auto media = file_of(path, 64 << 10);
+        const std::vector<std::byte> bytes(20000, std::byte{1});
+        media->write(0, bytes.data(), bytes.size());
+        REQUIRE(::truncate(path.c_str(), 0) == 0);
+        if (media->granularity() == Granularity::page) continue;  // the descriptor makes the file longer again
+        for (const std::size_t size : {std::size_t{8}, bytes.size()}) {
+            const std::string text = io_error([&] {
+                // reserve() allocates through the descriptor and so brings the file back: only what was
+                // allocated before is stored to without asking.
+                media->write(0, bytes.data(), size);
+                REQUIRE(::truncate(path.c_str(), 0) == 0);
+                media->write(0, bytes.data(), size);
+            });
+            CHECK(has(text, path));
+            CHECK(has(text, "writing"));
+        }
+        (void)io_error([&] { media->flush(0, 4096); });
+    }
+}
+
+namespace {
+
+/// What a child process printed on stderr, and how it ended.
+struct Ended {
+    int status = 0;
+    std::string text;
+};
+template <class F>
+Ended in_child(F&& work) {
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        ::dup2(ends[1], STDERR_FILENO);
+        ::close(ends[0]);
+        const rlimit none{0, 0};
+        ::setrlimit(RLIMIT_CORE, &none);
+        // doctest's own handlers would report a crash of the test.
+        struct sigaction before {};
+        before.sa_handler = SIG_DFL;
+        ::sigaction(SIGBUS, &before, nullptr);
+        try {
+            work();
+        } catch (const std::exception& error) {
+            (void)!::write(STDERR_FILENO, error.what(), std::strlen(error.what()));
+        }
+        ::_exit(0);
+    }
+    ::close(ends[1]);
+    Ended ended;
+    char part[4096];
+    for (ssize_t n; (n = ::read(ends[0], part, sizeof part)) > 0;) ended.text.append(part, static_cast<std::size_t>(n));
+    ::close(ends[0]);
+    REQUIRE(::waitpid(child, &ended.status, 0) == child);
+    return ended;
+}
+
+void load_through_a_view(const std::string& directory) {
+    const Namespace ns = Namespace::open(directory);
+    Shelf s = ns.create("s", {.capacity = 16 << 20, .force = true});
+    s.put("other", bytes_of(bytes_text(5000, 'a')));
+    s.put("model/weights", bytes_of(bytes_text(3 << 20, 'a')));
+    const View other = s.get("other"), view = s.get("model/weights");
+    if (::truncate((directory + "/s.data").c_str(), static_cast<off_t>(view.info().offset + 8192)) != 0) ::_exit(3);
+    (void)*const_cast<const volatile std::byte*>(&view.bytes()[100]);
+    (void)*const_cast<const volatile std::byte*>(&view.bytes()[10000]);
+}
+
+void before_us(int, siginfo_t* info, void*) {
+    static const char text[] = "the handler before\n";
+    (void)!::write(STDERR_FILENO, text, sizeof text - 1);
+    ::_exit(info->si_addr != nullptr ? 42 : 43);
+}
+
+}  // namespace
+
+TEST_CASE("a program's own load from a shortened file: one message, then the signal") {
+    const test::Scratch scratch;
+    const Ended ended = in_child([&] { load_through_a_view(scratch.path()); });
+    CHECK(WIFSIGNALED(ended.status));
+    CHECK(WTERMSIG(ended.status) == SIGBUS);
+    CHECK(has(ended.text, "shelf 's', blob 'model/weights' at offset "));
+    CHECK(has(ended.text, "s.data at offset "));
+    CHECK(std::count(ended.text.begin(), ended.text.end(), '\n') == 1);
+}
+
+TEST_CASE("the SIGBUS handler that was there before gets its turn, with the address") {
+    const test::Scratch scratch;
+    const auto with_handler = [&](auto&& work) {
+        return in_child([&] {
+            struct sigaction theirs {};
+            theirs.sa_sigaction = before_us;
+            theirs.sa_flags = SA_SIGINFO;
+            ::sigaction(SIGBUS, &theirs, nullptr);
+            work();
+        });
+    };
+    // After the message, for a shelf's data.
+    Ended ended = with_handler([&] { load_through_a_view(scratch.path()); });
+    CHECK(WIFEXITED(ended.status));
+    CHECK(WEXITSTATUS(ended.status) == 42);
+    CHECK(has(ended.text, "blob 'model/weights'"));
+    CHECK(has(ended.text, "the handler before"));
+    // Alone, for memory that is not ours; and again with none before it.
+    const auto foreign = [&] {
+        Shelf s = Namespace::open(scratch.path()).create("t", {.capacity = 1 << 20, .force = true});
+        const int fd = ::open((scratch.path() + "/foreign").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        auto* at = static_cast<volatile char*>(::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0));
+        (void)*at;
+    };
+    ended = with_handler(foreign);
+    CHECK(WEXITSTATUS(ended.status) == 42);
+    CHECK(ended.text == "the handler before\n");
+    ended = in_child(foreign);
+    CHECK(WIFSIGNALED(ended.status));
+    CHECK(WTERMSIG(ended.status) == SIGBUS);
+    CHECK(ended.text == "");
+    // Sent by somebody: no guard takes it for its own.
+    ended = in_child([&] {
+        Shelf s = Namespace::open(scratch.path()).create("t", {.capacity = 1 << 20, .force = true});
+        ::kill(::getpid(), SIGBUS);
+    });
+    CHECK(WIFSIGNALED(ended.status));
+    CHECK(WTERMSIG(ended.status) == SIGBUS);
 }

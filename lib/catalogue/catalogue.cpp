@@ -13,6 +13,7 @@
 #include "catalogue/filter.hpp"
 #include "catalogue/random.hpp"
 #include "format/crc32c.hpp"
+#include "media/guarded_read.hpp"
 
 namespace pymm {
 
@@ -37,18 +38,39 @@ std::uint64_t* live_word(const Media& map, std::size_t field) {
     return reinterpret_cast<std::uint64_t*>(map.data() + kLivePageOffset + field);
 }
 
+std::uint64_t load_word(const Media& map, std::uint64_t offset, std::string_view what) {
+    std::uint64_t value = 0;
+    auto* word = reinterpret_cast<std::uint64_t*>(map.data() + offset);
+    guarded_read(map, offset, sizeof *word, what,
+                 [&]() noexcept { value = std::atomic_ref(*word).load(std::memory_order_acquire); });
+    return value;
+}
+
 std::uint64_t load_live(const Media& map, std::size_t field) {
-    return std::atomic_ref(*live_word(map, field)).load(std::memory_order_acquire);
+    return load_word(map, kLivePageOffset + field, "live page");
 }
 
 // The raw generation words of the two superblocks: enough to see that something changed.
 std::uint64_t peek_generation(const Media& map) {
     std::uint64_t best = 0;
-    for (const std::uint64_t copy : kSuperblockOffset) {
-        auto* word = reinterpret_cast<std::uint64_t*>(map.data() + copy + offsetof(Superblock, generation));
-        best = std::max(best, std::atomic_ref(*word).load(std::memory_order_acquire));
-    }
+    for (const std::uint64_t copy : kSuperblockOffset)
+        best = std::max(best, load_word(map, copy + offsetof(Superblock, generation), "superblock"));
     return best;
+}
+
+SuperblockChoice read_root(const Media& map) {
+    std::vector<std::byte> copies(std::min<std::uint64_t>(map.size(), kSuperblockOffset[1] + kSuperblockSize));
+    guarded_copy(copies.data(), map, 0, copies.size(), "superblocks");
+    return choose_superblock(copies);
+}
+
+/// check_commit() of what lies at `at` in a log segment.
+const char* look_at_commit(const Media& data, std::uint64_t log, Bytes bytes, std::uint64_t at, std::uint64_t sequence,
+                           std::uint64_t salt, std::size_t& size) {
+    const char* problem = nullptr;
+    guarded_read(data, log + at, bytes.size() - at, "redo log",
+                 [&]() noexcept { problem = check_commit(bytes.subspan(at), sequence, salt, size); });
+    return problem;
 }
 
 }  // namespace
@@ -123,7 +145,6 @@ void Catalogue::damaged(const std::string& what) const {
 }
 
 void Catalogue::load() {
-    const std::span<const std::byte> map(map_.data(), map_.size());
     const auto use = [this](const SuperblockChoice& choice) {
         if (!choice.best)
             damaged(fmt::format("no usable superblock (first copy: {}; second copy: {})", choice.problem[0],
@@ -137,19 +158,19 @@ void Catalogue::load() {
         if (const std::string problem = superblock_problem(root_, data_.size()); !problem.empty())
             damaged(problem);
     };
-    use(choose_superblock(map));
+    use(read_root(map_));
     while (reader_lease_ != nullptr) {
         // Mark, then look again: a writer that changed the root before our marks may already reuse what the
         // old one named; one that changes it later sees them.
         mark_root();
         const std::uint64_t generation = root_.generation;
-        use(choose_superblock(map));
+        use(read_root(map_));
         if (root_.generation == generation) break;
         unmark_root();
     }
 
     DataHeader header;
-    std::memcpy(&header, data_.data(), sizeof header);
+    guarded_copy(&header, data_, 0, sizeof header, "data header");
     if (header.magic != kDataMagic)
         throw CorruptError(fmt::format("{}: not the data file of a shelf (no magic)", data_.name()));
     if (header.uuid != root_.uuid)
@@ -165,7 +186,7 @@ void Catalogue::load() {
                                         [this](std::uint64_t begin) { return committed_events(begin); });
     if (root_.zone_size != 0) {
         std::vector<Zone> table(space_->zone_count());
-        std::memcpy(table.data(), data_.data() + root_.zone_offset, table.size() * sizeof(Zone));
+        guarded_copy(table.data(), data_, root_.zone_offset, table.size() * sizeof(Zone), "zone table");
         if (crc32c(table.data(), table.size() * sizeof(Zone)) != root_.zone_crc)
             throw CorruptError(fmt::format("{}: zone table at offset {}: wrong checksum; run a check of the shelf",
                                            data_.name(), root_.zone_offset));
@@ -207,17 +228,25 @@ std::uint64_t Catalogue::live_limit(const Media& map, std::uint64_t salt) {
 void Catalogue::publish(std::uint64_t salt, std::uint64_t sequence) noexcept {
     // Not flushed: it speaks to processes of this boot only. A reader that sees the new salt with an old
     // sequence takes less, never more, than is durable.
-    const auto store = [this](std::size_t field, std::uint64_t value) {
-        std::atomic_ref(*live_word(map_, field)).store(value, std::memory_order_release);
+    const auto word = [this](std::size_t field) { return std::atomic_ref(*live_word(map_, field)); };
+    const auto store = [&](std::size_t field, std::uint64_t value) {
+        word(field).store(value, std::memory_order_release);
     };
-    if (load_live(map_, offsetof(LivePage, salt)) != salt) {
-        store(offsetof(LivePage, boot), 0);
-        store(offsetof(LivePage, salt), salt);
-        store(offsetof(LivePage, sequence), sequence);
-        store(offsetof(LivePage, boot), boot_hash());
-    } else {
-        store(offsetof(LivePage, sequence), sequence);
-    }
+    const std::uint64_t boot = boot_hash();
+    const std::byte* fault = nullptr;
+    // A fault tells nobody anything: what is published is durable already, and the next write of the .map fails.
+    (void)survives_bus_error(
+        [&]() noexcept {
+            if (word(offsetof(LivePage, salt)).load(std::memory_order_acquire) != salt) {
+                store(offsetof(LivePage, boot), 0);
+                store(offsetof(LivePage, salt), salt);
+                store(offsetof(LivePage, sequence), sequence);
+                store(offsetof(LivePage, boot), boot);
+            } else {
+                store(offsetof(LivePage, sequence), sequence);
+            }
+        },
+        fault);
 }
 
 void Catalogue::replay() {
@@ -229,10 +258,10 @@ void Catalogue::replay() {
     const Bytes log(data_.data() + root_.log_offset, root_.log_size);
     for (std::uint64_t at = log_used_; at + sizeof(CommitHeader) <= log.size(); at += kLine) {
         CommitHeader header;
-        std::memcpy(&header, log.data() + at, sizeof header);
+        guarded_copy(&header, data_, root_.log_offset + at, sizeof header, "redo log");
         std::size_t size = 0;
         if (header.magic == kCommitMagic && header.salt == root_.log_salt && header.sequence > sequence_ + 1 &&
-            check_commit(log.subspan(at), header.sequence, root_.log_salt, size) == nullptr)
+            look_at_commit(data_, root_.log_offset, log, at, header.sequence, root_.log_salt, size) == nullptr)
             throw CorruptError(fmt::format(
                 "{}: redo log at offset {}: commit {} is damaged (commit {} behind it is sound); run a check "
                 "of the shelf and restore it from a copy",
@@ -245,7 +274,8 @@ void Catalogue::append_tail(std::uint64_t limit) {
     while (sequence_ < limit && log_used_ < log.size()) {
         const Bytes rest = log.subspan(log_used_);
         std::size_t size = 0;
-        if (check_commit(rest, sequence_ + 1, root_.log_salt, size) != nullptr) break;
+        if (look_at_commit(data_, root_.log_offset, log, log_used_, sequence_ + 1, root_.log_salt, size) != nullptr)
+            break;
         apply(rest.first(size), false);
         log_used_ = std::min<std::uint64_t>(round_up(log_used_ + size, kLine), log.size());
     }
@@ -290,7 +320,7 @@ void Catalogue::apply(Bytes commit, bool live) {
 
 bool Catalogue::refresh() {
     if (peek_generation(map_) != root_.generation) {
-        const SuperblockChoice now = choose_superblock({map_.data(), map_.size()});
+        const SuperblockChoice now = read_root(map_);
         // A copy that is just being written does not count yet.
         if (now.best && now.best->generation != root_.generation) {
             std::vector<Extent> before = std::exchange(marked_, {});

@@ -9,6 +9,7 @@
 #include "catalogue/entry_merge.hpp"
 #include "catalogue/random.hpp"
 #include "format/crc32c.hpp"
+#include "media/guarded_read.hpp"
 
 namespace pymm {
 
@@ -319,15 +320,15 @@ void Catalogue::begin_session() {
     map_.drain();
     if (log_used_ != 0) {
         // Likewise the tail: what it frees is about to be written over.
-        const std::byte* log = data_.data() + root_.log_offset;
-        const std::vector<std::byte> tail(log, log + log_used_);
+        std::vector<std::byte> tail(log_used_);
+        guarded_copy(tail.data(), data_, root_.log_offset, tail.size(), "redo log");
         data_.write(root_.log_offset, tail.data(), tail.size());
         data_.drain();
     }
     // From now on a data file that lost its .map is worth salvaging. Before the first root change, so that
     // the mark is never missing where data is; written even when it is there, for the same reason.
     DataHeader header;
-    std::memcpy(&header, data_.data(), sizeof header);
+    guarded_copy(&header, data_, 0, sizeof header, "data header");
     header.used = 1;
     data_.write(0, &header, sizeof header);
     data_.drain();

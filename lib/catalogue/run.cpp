@@ -6,6 +6,7 @@
 
 #include "catalogue/filter.hpp"
 #include "format/crc32c.hpp"
+#include "media/guarded_read.hpp"
 
 namespace pymm {
 
@@ -59,14 +60,19 @@ const std::byte* Run::page(std::uint32_t number, PageType type) const {
     const std::byte* at = data_.data() + ref_.offset + std::uint64_t{number} * kPage;
     std::atomic<std::uint64_t>& word = verified_[number / 64];
     const std::uint64_t bit = std::uint64_t{1} << (number % 64);
-    const auto header = load<PageHeader>(at);
+    PageHeader header;
+    // At every look, since a file can be shortened after the page was checked.
+    guarded_copy(&header, data_, ref_.offset + std::uint64_t{number} * kPage, sizeof header, "catalogue");
     if ((word.load(std::memory_order_relaxed) & bit) == 0) {
         PageHeader clean = header;
         clean.crc = 0;
         if (header.magic != kPageMagic) damaged(number, "no page magic");
         if (header.run_id != ref_.run_id || header.number != number) damaged(number, "a page of another place");
-        if (crc32c(at + sizeof clean, kPage - sizeof clean, crc32c(&clean, sizeof clean)) != header.crc)
-            damaged(number, "wrong checksum");
+        std::uint32_t crc = 0;
+        guarded_read(data_, ref_.offset + std::uint64_t{number} * kPage, kPage, "catalogue", [&]() noexcept {
+            crc = crc32c(at + sizeof clean, kPage - sizeof clean, crc32c(&clean, sizeof clean));
+        });
+        if (crc != header.crc) damaged(number, "wrong checksum");
         word.fetch_or(bit, std::memory_order_relaxed);
     }
     if (header.type != type) damaged(number, "unexpected type of page");
@@ -166,7 +172,11 @@ bool Run::find(std::string_view name, std::uint64_t hash, EntryView& out) const 
     const std::uint64_t blocks = std::uint64_t{header_.filter_count} * kFilterBlocksPerPage;
     const std::uint64_t block = filter_block(hash, blocks);
     const std::byte* filter = filter_page(static_cast<std::uint32_t>(block / kFilterBlocksPerPage));
-    if (!filter_has(filter + kFilterBlock * (1 + block % kFilterBlocksPerPage), hash)) return false;
+    const std::byte* line = filter + kFilterBlock * (1 + block % kFilterBlocksPerPage);
+    bool may_have = false;
+    guarded_read(data_, static_cast<std::uint64_t>(line - data_.data()), kFilterBlock, "catalogue",
+                 [&]() noexcept { may_have = filter_has(line, hash); });
+    if (!may_have) return false;
 
     const std::uint32_t number = header().leaf_start + descend(name);
     const std::byte* at = page(number, PageType::leaf);

@@ -251,20 +251,23 @@ void MappedMedia::store(std::uint64_t offset, const std::byte* source, std::uint
     if (size >= kChunk && !device_) return store_by_chunks(offset, source, size);
     reserve(offset, size);  // a store to a hole of a full file system would be SIGBUS
     if (size >= kNonTemporalFrom) return store_non_temporal(offset, source, size);
-    constexpr unsigned flags = PMEM2_F_MEM_TEMPORAL | PMEM2_F_MEM_NODRAIN;
-    if (source != nullptr)
-        pmem_->copy(data_ + offset, source, size, flags);
-    else
-        pmem_->set(data_ + offset, 0, size, flags);
+    store_mapped(offset, source, size, PMEM2_F_MEM_TEMPORAL | PMEM2_F_MEM_NODRAIN);
+}
+
+void MappedMedia::store_mapped(std::uint64_t offset, const std::byte* source, std::uint64_t size, unsigned flags) {
+    const std::byte* fault = nullptr;
+    const bool stored = survives_bus_error(
+        [&]() noexcept {
+            if (source != nullptr) pmem_->copy(data_ + offset, source, size, flags);
+            else pmem_->set(data_ + offset, 0, size, flags);
+        },
+        fault);
+    if (!stored) throw_bus_error(*this, offset, size, fault, "", "writing");
 }
 
 void MappedMedia::store_non_temporal(std::uint64_t offset, const std::byte* source,
                                      std::uint64_t size) {
-    constexpr unsigned flags = PMEM2_F_MEM_NONTEMPORAL | PMEM2_F_MEM_NODRAIN;
-    if (source != nullptr)
-        pmem_->copy(data_ + offset, source, size, flags);
-    else
-        pmem_->set(data_ + offset, 0, size, flags);
+    store_mapped(offset, source, size, PMEM2_F_MEM_NONTEMPORAL | PMEM2_F_MEM_NODRAIN);
 }
 
 // A page fault costs four times the copy of its page (measured on tmpfs). So the first write to a chunk
@@ -357,7 +360,12 @@ std::uint64_t MappedMedia::write_once(std::uint64_t offset, const ::iovec* piece
 void MappedMedia::flush(std::uint64_t offset, std::uint64_t size) {
     check_usable(offset, size);
     if (size == 0) return;
-    if (granularity_ != Granularity::page) return pmem_->flush(data_ + offset, size);
+    if (granularity_ != Granularity::page) {
+        const std::byte* fault = nullptr;
+        if (!survives_bus_error([&]() noexcept { pmem_->flush(data_ + offset, size); }, fault))
+            throw_bus_error(*this, offset, size, fault, "", "flushing");
+        return;
+    }
     const std::uint64_t from = round_down(offset, kPage);
     const std::uint64_t to = round_up(offset + size, kPage);
     if (::msync(data_ + from, to - from, MS_SYNC) != 0) fail("syncing", from, to - from, errno);

@@ -52,6 +52,8 @@ private:
     void store(std::uint64_t offset, const std::byte* source, std::uint64_t size);
     void store_by_chunks(std::uint64_t offset, const std::byte* source, std::uint64_t size);
     void store_non_temporal(std::uint64_t offset, const std::byte* source, std::uint64_t size);
+    /// By the processor; IoError where the mapping has no memory behind it any more.
+    void store_mapped(std::uint64_t offset, const std::byte* source, std::uint64_t size, unsigned flags);
     /// Durable on return where the mapping is not forced.
     void store_by_descriptor(std::uint64_t offset, const std::byte* source, std::uint64_t size);
     /// Bytes written, at least one; throws.

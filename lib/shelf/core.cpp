@@ -9,6 +9,7 @@
 
 #include "format/superblock.hpp"
 #include "format/type_codec.hpp"
+#include "media/guarded_read.hpp"
 #include "media/log.hpp"
 #include "shelf/planner.hpp"
 
@@ -28,7 +29,8 @@ constexpr std::uint64_t kAllOffsets = std::uint64_t{1} << 46;  // no shelf is la
 
 // ---- Opening and closing ----------------------------------------------------------------------------
 
-ShelfCore::ShelfCore(ShelfParts parts, Mode mode) : parts_(std::move(parts)), mode_(mode) {
+ShelfCore::ShelfCore(ShelfParts parts, Mode mode)
+    : parts_(std::move(parts)), mode_(mode), live_views_(*parts_.data, parts_.name) {
     if (writable()) {
         if (!parts_.lease->try_acquire_writer())
             throw BusyError(fmt::format("{}: shelf '{}' is open for writing elsewhere; close it there, or open "
@@ -320,14 +322,15 @@ void ShelfCore::refresh() {
     if (!writable()) catalogue_->refresh();
 }
 
-Bytes ShelfCore::header_bytes(const EntryView& entry) const {
-    const Entry& e = entry.fixed;
-    if (e.header_size == 0) return {};
-    return {parts_.data->data() + e.header_offset, e.header_size};
-}
-
 BlobInfo ShelfCore::info(const EntryView& entry) const {
-    return blob_info(entry, header_bytes(entry), catalogue_->root().uuid);
+    const Entry& e = entry.fixed;
+    std::vector<std::byte> header;
+    if ((e.flags & kEntryTypeInHeader) != 0 && e.header_size != 0) {
+        header.resize(e.header_size);
+        guarded_copy(header.data(), *parts_.data, e.header_offset, e.header_size,
+                     fmt::format("header of blob '{}'", entry.name));
+    }
+    return blob_info(entry, header, catalogue_->root().uuid);
 }
 
 template <class F>
@@ -414,11 +417,12 @@ View ShelfCore::get(std::string_view name, Access access) {
             // Storage under every byte: a store to a hole of a full file system would be SIGBUS.
             parts_.data->reserve(entry.fixed.offset, entry.fixed.extent);
         }
+        state->data = parts_.data->data() + entry.fixed.offset;
+        state->live = live_views_.add(state->data, entry.fixed.extent, state->info.name);
         Pin& pin = pins_[entry.fixed.offset];
         pin.size = std::max(pin.size, entry.fixed.extent);
         ++pin.views;
         state->core = shared_from_this();
-        state->data = parts_.data->data() + entry.fixed.offset;
         state->extent = entry.fixed.extent;
         state->pinned = true;
         mark = {};
@@ -432,14 +436,18 @@ View ShelfCore::get(std::string_view name, Access access) {
         }
         return View(std::move(state));
     } catch (...) {
+        if (state && state->live != nullptr && !state->pinned) live_views_.remove(state->live);
         unmark();
         throw;
     }
 }
 
-void ShelfCore::unpin(std::uint64_t offset, std::uint64_t size, bool was_writable) noexcept {
+void ShelfCore::unpin(const View::State& view) noexcept {
     if (forked_.load()) return;
+    const std::uint64_t offset = view.info.offset, size = view.extent;
+    const bool was_writable = view.writable;
     std::unique_lock lock(mutex_);
+    live_views_.remove(view.live);
     const auto it = pins_.find(offset);
     assert(it != pins_.end());
     Pin& pin = it->second;

@@ -20,6 +20,7 @@
 
 #include "catalogue/catalogue.hpp"
 #include "media/lease.hpp"
+#include "media/live_views.hpp"
 #include "media/media.hpp"
 #include "shelf/planner.hpp"
 
@@ -141,7 +142,6 @@ private:
     /// Copies to fresh space; the checksum of what was written, where the shelf records them.
     std::uint32_t copy_in(std::uint64_t offset, std::span<const std::byte> data);
 
-    format::Bytes header_bytes(const format::EntryView& entry) const;
     BlobInfo info(const format::EntryView& entry) const;
     void refresh();
     /// Runs `read` under the lock, after refresh(), for readers. What a reader looks at without a mark may be
@@ -149,7 +149,7 @@ private:
     /// look.
     template <class F>
     auto reading(F&& read);
-    void unpin(std::uint64_t offset, std::uint64_t size, bool writable) noexcept;
+    void unpin(const View::State& view) noexcept;
     void drop_writable_use() noexcept;
     void handle_gone() noexcept;
     void persist_range(std::uint64_t offset, std::uint64_t size);
@@ -168,6 +168,7 @@ private:
     bool checksums_ = false;                            // recorded at every put
     CommitBuilder builder_;
     std::map<std::uint64_t, Pin> pins_;                 // by data offset
+    LiveViews live_views_;                              // for the message of a bus error
     struct Touched {
         std::uint64_t size;
         std::uint64_t times;  // handed out
@@ -212,6 +213,7 @@ struct View::State {
     std::vector<std::byte> value;  // by copy, when inline
     std::byte* data = nullptr;
     std::uint64_t extent = 0;  // bytes pinned
+    LiveViews::Node* live = nullptr;
     bool pinned = false;
     bool writable = false;
     ~State();

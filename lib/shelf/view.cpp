@@ -1,8 +1,10 @@
 // View, Staged and Batch: what users hold.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <mutex>
 
+#include "media/guarded_read.hpp"
 #include "media/log.hpp"
 #include "shelf/core.hpp"
 #include "shelf/planner.hpp"
@@ -14,7 +16,7 @@ using namespace format;
 // ---- View -------------------------------------------------------------------------------------------
 
 View::State::~State() {
-    if (pinned) core->unpin(info.offset, extent, writable);
+    if (pinned) core->unpin(*this);
 }
 
 View::View() noexcept = default;
@@ -35,6 +37,27 @@ const BlobInfo& View::info() const {
 std::span<const std::byte> View::bytes() const {
     if (!state_) empty_view();
     return {state_->data, static_cast<std::size_t>(state_->info.size)};
+}
+
+void View::check_readable(std::uint64_t offset, std::uint64_t size) const {
+    constexpr std::uint64_t page = 4096;
+    const BlobInfo& blob = info();
+    if (offset > blob.size || size > blob.size - offset)
+        throw InvalidArgumentError(fmt::format("check_readable of '{}': {} bytes from {} reach outside its {} bytes",
+                                               blob.name, size, offset, blob.size));
+    if (size == 0 || blob.inlined) return;
+    const std::byte* fault = nullptr;
+    const bool sound = survives_bus_error(
+        [&]() noexcept {
+            const volatile std::byte* bytes = state_->data;
+            for (std::uint64_t at = offset; at < offset + size; at = (at / page + 1) * page) (void)bytes[at];
+        },
+        fault);
+    if (sound) return;
+    const Media& media = *state_->core->parts_.data;
+    const auto* reached = fault == nullptr ? state_->data + offset : fault;
+    const std::uint64_t at = std::max<std::int64_t>(reached - state_->data, static_cast<std::int64_t>(offset));
+    throw_bus_error(media, blob.offset + offset, size, fault, fmt::format("blob '{}' at its byte {}", blob.name, at));
 }
 
 bool View::is_writable() const noexcept { return state_ && state_->writable; }

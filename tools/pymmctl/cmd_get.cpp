@@ -8,6 +8,7 @@
 #include "progress.hpp"
 #include "report.hpp"
 #include "text.hpp"
+#include "transfer.hpp"
 
 namespace pymmctl {
 namespace {
@@ -35,13 +36,15 @@ std::string format_for(const GetOptions& options, const pymm::Type& type) {
 /// What goes before the bytes of the blob, or instead of them.
 struct Output {
     std::string text;
-    std::span<const std::byte> bytes;
+    bool bytes = true;
 };
 
 Output text_of(const pymm::View& view) {
+    const pymm::Kind kind = view.type().kind;
+    if (kind != pymm::Kind::raw && kind != pymm::Kind::ndarray) view.check_readable();
     std::string text;
-    if (value_text(view.type(), view.bytes(), text)) return {text + "\n", {}};
-    return {{}, view.bytes()};
+    if (value_text(view.type(), view.bytes(), text)) return {text + "\n", false};
+    return {};
 }
 
 Exit get(const GetOptions& options, const Context& context) {
@@ -54,18 +57,19 @@ Exit get(const GetOptions& options, const Context& context) {
         isatty(STDOUT_FILENO) == 1)
         throw Failure(Exit::usage, at.given + ": is an array, and standard output a terminal: "
                                               "give a file, or '-' to insist");
-    Output output{{}, view.bytes()};
+    Output output;
     if (format == "text") output = text_of(view);
     if (format == "npy") {
         output.text = npy_header(view.type(), at.given);
-        if (view.type().nbytes() != output.bytes.size())
+        if (view.type().nbytes() != view.bytes().size())
             throw Failure(Exit::corrupt, at.given + ": size and shape disagree: check the shelf");
     }
 
     OutputFile file(options.file.empty() ? "-" : options.file, !options.keep);
-    Progress progress(context.quiet, at.blob, output.bytes.size());
+    Progress progress(context.quiet, at.blob, output.bytes ? view.bytes().size() : 0);
     file.write(std::as_bytes(std::span(output.text)));
-    file.write(output.bytes, progress.callback());
+    if (output.bytes)
+        for_each_piece(view, [&](std::span<const std::byte> piece) { file.write(piece, progress.callback()); });
     file.commit();
     return Exit::success;
 }
@@ -82,7 +86,8 @@ Exit cat(const CatOptions& options, const Context& context) {
             const Output output = text_of(view);
             const std::string name = "standard output";
             write_all(STDOUT_FILENO, std::as_bytes(std::span(output.text)), name);
-            write_all(STDOUT_FILENO, output.bytes, name);
+            if (output.bytes)
+                for_each_piece(view, [&](std::span<const std::byte> piece) { write_all(STDOUT_FILENO, piece, name); });
         });
         if (result == Exit::success) result = code;
     }

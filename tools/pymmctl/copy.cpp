@@ -26,6 +26,7 @@ void copy_blob(const pymm::Shelf& source, const Location& from, pymm::Shelf& tar
     check_target(target, to, replace);
     const auto bytes = view.bytes();
     if (bytes.size() < stage_from) {
+        view.check_readable();
         target.put(to.blob, bytes, view.type());
     } else {
         Progress progress(context.quiet, from.blob, bytes.size());
@@ -58,6 +59,7 @@ void copy_all(const pymm::Shelf& source, pymm::Shelf& target, const Context& con
         }
         const auto bytes = view->bytes();
         if (bytes.size() < stage_from) {
+            view->check_readable();
             batch->put(info.name, bytes, view->type());
             progress.advance(bytes.size());
         } else {

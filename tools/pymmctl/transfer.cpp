@@ -128,14 +128,23 @@ void put_unsized(pymm::Shelf& shelf, const std::string& name,
     shelf.put(name, std::move(staged));
 }
 
-pymm::Staged stage_copy(pymm::Shelf& shelf, const pymm::View& view, Progress& progress) {
+void for_each_piece(const pymm::View& view, const std::function<void(std::span<const std::byte>)>& use) {
     const auto bytes = view.bytes();
-    pymm::Staged staged = shelf.stage(view.type(), bytes.size());
     for (std::size_t at = 0; at < bytes.size(); at += piece_size) {
         const auto piece = bytes.subspan(at, std::min(piece_size, bytes.size() - at));
-        staged.write(at, piece);
-        progress.advance(piece.size());
+        view.check_readable(at, piece.size());
+        use(piece);
     }
+}
+
+pymm::Staged stage_copy(pymm::Shelf& shelf, const pymm::View& view, Progress& progress) {
+    pymm::Staged staged = shelf.stage(view.type(), view.bytes().size());
+    std::uint64_t at = 0;
+    for_each_piece(view, [&](std::span<const std::byte> piece) {
+        staged.write(at, piece);
+        at += piece.size();
+        progress.advance(piece.size());
+    });
     return staged;
 }
 

@@ -24,6 +24,10 @@ void put_unsized(pymm::Shelf& shelf, const std::string& name,
                  const std::function<pymm::Type(std::uint64_t)>& type_for, Input& input,
                  Progress& progress, bool text = false);
 
+/// The blob's bytes in pieces, each looked at before: an IoError names the place that cannot be read, where a
+/// write(2) from there would only tell of a bad address.
+void for_each_piece(const pymm::View& view, const std::function<void(std::span<const std::byte>)>& use);
+
 /// The bytes of a view, staged on `shelf`.
 pymm::Staged stage_copy(pymm::Shelf& shelf, const pymm::View& view, Progress& progress);
 

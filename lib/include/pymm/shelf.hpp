@@ -101,7 +101,13 @@ public:
     const BlobInfo& info() const;
     const Type& type() const { return info().type; }
 
+    /// Memory of a file or device: where the file was shortened, or the device fails, a load from it raises
+    /// SIGBUS, and the process ends with a message that names the blob. check_readable() tells beforehand.
     std::span<const std::byte> bytes() const;
+    /// Reads a byte of each page of the range. Throws IoError that names the blob and the offset where that
+    /// cannot be done, InvalidArgumentError out of bounds.
+    void check_readable(std::uint64_t offset, std::uint64_t size) const;
+    void check_readable() const { check_readable(0, info().size); }
     /// Throws ReadOnlyError unless obtained with Access::write.
     std::span<std::byte> writable_bytes();
     bool is_writable() const noexcept;
