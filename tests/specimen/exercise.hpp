@@ -18,6 +18,7 @@ struct Exercised {
 /// Opens the image, lists it, reads every byte of every blob; checks it; repairs a copy, reopens that and reads it;
 /// writes to another copy in every way, closes and reopens it. Any pymm::Error is a right answer and is caught; whatever
 /// else happens is a bug and gets out: other exceptions, failed assertions, what sanitizers see, and hangs.
-Exercised exercise(ShelfImage& image);
+enum class Exercise { all, repair_only, write_only };  ///< reading and checking are always done
+Exercised exercise(ShelfImage& image, Exercise what = Exercise::all);
 
 }  // namespace pymm::test

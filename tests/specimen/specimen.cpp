@@ -15,7 +15,7 @@ using sim::Value;
 
 namespace {
 
-constexpr std::uint64_t kCapacity = 512 << 10;
+constexpr std::uint64_t kCapacity = 512 << 10, kSmallCapacity = 256 << 10;
 
 /// Tells when a superblock was written.
 class WatchedMap final : public Media {
@@ -47,12 +47,13 @@ std::vector<std::byte> bytes_of(std::string_view text) {
 /// A shelf in memory beside its model.
 class Builder {
 public:
-    Builder() : image_{PageBytes(format::kMapSize), PageBytes(kCapacity)} {
+    explicit Builder(std::uint64_t capacity = kCapacity, bool checksum = false)
+        : image_{PageBytes(format::kMapSize), PageBytes(capacity)} {
         format::Uuid uuid{};
         for (std::size_t i = 0; i < uuid.size(); ++i) uuid[i] = static_cast<std::uint8_t>(0x50 + i);
         uuid[6] = 0x4f, uuid[8] = 0x8f;
         sim::RamMedia map("map", image_.map), data("data", image_.data);
-        sim::format_image(map, data, uuid, format::kPage);
+        sim::format_image(map, data, uuid, format::kPage, checksum);
     }
     ~Builder() { shelf_ = Shelf(); }
 
@@ -83,6 +84,16 @@ public:
         shelf_.rename(from, to, true);
         state[to] = state.at(from);
         state.erase(from);
+    }
+    void seal(const std::string& name) {
+        before_ = state;
+        shelf_.seal(name);
+        state.at(name).sealed = true;
+    }
+    /// Gives up a recorded checksum, by a commit; the data stays as it is.
+    void touch(const std::string& name) {
+        before_ = state;
+        (void)shelf_.get(name, Access::write);
     }
     /// A put in a new page extent, an erase and a rename, in one commit.
     void batch(const std::string& put, const std::string& erase, const std::string& from, const std::string& to) {
@@ -202,6 +213,8 @@ Specimen open_specimen() {
     b.rename("renamed", "again/renamed");
     b.batch("batched", "later/0", "later/1", "moved");
     b.put("header-type", Value{Type::array("[('" + std::string(550, 'g') + "', '<u2')]", 2, {30}), sim::make_bytes(60, 11), {}});
+    b.seal("complex");
+    b.seal("batched");
     b.put("last", 60);
     if (b.stat().log_bytes == 0) throw std::logic_error("specimen: the log is empty");
     return b.specimen("open", true);
@@ -222,12 +235,41 @@ Specimen switched_specimen() {
     return std::move(*found);
 }
 
+Specimen small_specimen() {
+    Builder b(kSmallCapacity);
+    b.open();
+    values(b, "");
+    b.close();
+    b.open();
+    b.rename("raw", "renamed");
+    b.erase("long");
+    b.batch("batched", "small", "scalar", "moved");
+    return b.specimen("small", true);
+}
+
+Specimen checksum_specimen() {
+    Builder b(kSmallCapacity, true);
+    b.open();
+    values(b, "in");
+    b.seal("in/pages");
+    b.seal("in/string");
+    b.seal("in/header-type");
+    b.close();
+    b.open();
+    b.touch("in/small");
+    b.seal("in/raw");
+    b.rename("in/pages", "sealed/pages");
+    return b.specimen("checksum", true);
+}
+
 std::vector<Specimen> all_specimens() {
     std::vector<Specimen> all;
     all.push_back(fresh_specimen());
     all.push_back(clean_specimen());
     all.push_back(open_specimen());
     all.push_back(switched_specimen());
+    all.push_back(small_specimen());
+    all.push_back(checksum_specimen());
     return all;
 }
 

@@ -27,6 +27,10 @@ Specimen clean_specimen();
 Specimen open_specimen();
 /// The power went between the writing of the two superblocks of a checkpoint.
 Specimen switched_specimen();
+/// In a smaller shelf, one value of each kind, and a few commits in the log.
+Specimen small_specimen();
+/// The same with content checksums and sealed blobs.
+Specimen checksum_specimen();
 
 std::vector<Specimen> all_specimens();
 
