@@ -177,8 +177,10 @@ private:
             const std::byte* from = data.data() + e.offset + at;
             // All pages of the piece in one call, not one fault each. What cannot be read shows below.
             const auto address = reinterpret_cast<std::uintptr_t>(from) & ~(kPage - 1);
-            ::madvise(reinterpret_cast<void*>(address), reinterpret_cast<std::uintptr_t>(from) + n - address,
-                      MADV_POPULATE_READ);
+            const std::size_t length = reinterpret_cast<std::uintptr_t>(from) + n - address;
+            // The mapping is one of random access, where populating alone reads a cold file page by page.
+            ::madvise(reinterpret_cast<void*>(address), length, MADV_WILLNEED);
+            ::madvise(reinterpret_cast<void*>(address), length, MADV_POPULATE_READ);
             const std::byte* fault = nullptr;
             const std::uint32_t before = crc;
             std::uint32_t* const result = &crc;
