@@ -178,3 +178,21 @@ def test_a_newer_version_is_never_repaired(ctl, ns, filled):
 def test_scrub(ctl, filled):
     lines = fsck(ctl, 0, "--scrub", filled)
     assert re.search(r": \S+ \S+ verified in 0 blobs, \d+ blobs have no checksum$", lines[-2])
+
+
+def test_scrub_finds_what_no_structure_tells(ctl, ns):
+    shelf = f"{ns}/c"
+    ctl("create", "-s", "8M", "--checksum", shelf)
+    for name in ["good", "bad"]:
+        ctl("put", f"{shelf}/{name}", input=os.urandom(100_000))
+    lines = fsck(ctl, 0, "--scrub", shelf)
+    assert "verified in 2 blobs, 0 blobs have no checksum" in lines[-2]
+    overwrite(ns / "c.data", ctl.json("info", f"{shelf}/bad")["offset"] + 77_777)
+    assert fsck(ctl, 0, shelf)[-1].startswith(f"{shelf}: clean")
+    (error,) = [x for x in fsck(ctl, 4, "--scrub", shelf) if x.startswith("error: ")]
+    assert "blob 'bad' content" in error and "checksum" in error
+    # No repair invents data.
+    fsck(ctl, 4, "--scrub", "-y", shelf)
+    done = ctl.run("fsck", "--scrub", "--json", ns)
+    (finding,) = [f for f in json.loads(done.stdout)["shelves"][0]["findings"] if f["severity"] == "error"]
+    assert (done.returncode, finding["blob"], finding["corrected"]) == (4, "bad", False)

@@ -2,8 +2,12 @@
 #pragma once
 
 #include <pymm/array.hpp>
+#include <pymm/check.hpp>
 #include <pymm/device.hpp>
+#include <pymm/dump.hpp>
 #include <pymm/error.hpp>
+#include <pymm/leftovers.hpp>
+#include <pymm/map.hpp>
 #include <pymm/namespace.hpp>
 #include <pymm/shelf.hpp>
 #include <pymm/type.hpp>
