@@ -215,7 +215,8 @@ void MappedMedia::reserve(std::uint64_t offset, std::uint64_t size) {
         const std::uint64_t want = std::min(kChunk, size_ - at);
         int error = 0;
         do {
-            error = ::fallocate(fd_, 0, static_cast<off_t>(at), static_cast<off_t>(want)) == 0 ? 0 : errno;
+            // Not past the file's end: one that somebody shortened would come back as zeros, taken for data.
+            error = ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(at), static_cast<off_t>(want)) == 0 ? 0 : errno;
         } while (error == EINTR);
         if (error == ENOSPC || error == EDQUOT)
             throw NoSpaceError(fmt::format("{}: no space for {} bytes at offset {} ({}); free some on its "
