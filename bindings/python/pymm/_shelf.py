@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
 from . import _array, _pymm, _store, _table, _values
 from ._batch import Batch
-from ._errors import Error, ExistsError, InvalidArgument, NotFound
+from ._errors import Error, ExistsError, InvalidArgument, NotFound, PinnedError
 from ._paths import PathLike, resolve
 
 _MODES = ("a", "r", "r+", "x", "w-", "w")
@@ -34,7 +34,7 @@ class _State:
         self.path = path
 
 
-def _open_handle(name: str, path: str, mode: str, capacity: int) -> _pymm.Handle:
+def _open_handle(name: str, path: str, mode: str, capacity: int, checksum: bool) -> _pymm.Handle:
     if mode == "w":
         # A notebook cell that makes a shelf anew is run again: the old object is done with. Views of
         # it that are still in use make the library refuse.
@@ -42,9 +42,9 @@ def _open_handle(name: str, path: str, mode: str, capacity: int) -> _pymm.Handle
             state = other._state
             if state.handle.name == name and os.path.realpath(state.path) == os.path.realpath(path):
                 other.close()
-        return _pymm.Handle.create(path, name, capacity, True)
+        return _pymm.Handle.create(path, name, capacity, True, checksum)
     if mode in ("x", "w-"):
-        return _pymm.Handle.create(path, name, capacity, False)
+        return _pymm.Handle.create(path, name, capacity, False, checksum)
     if mode == "r":
         return _pymm.Handle.open(path, name, False)
     try:
@@ -53,7 +53,7 @@ def _open_handle(name: str, path: str, mode: str, capacity: int) -> _pymm.Handle
         if mode == "r+":
             raise
     try:
-        return _pymm.Handle.create(path, name, capacity, False)
+        return _pymm.Handle.create(path, name, capacity, False, checksum)
     except ExistsError:
         # Another process was faster.
         return _pymm.Handle.open(path, name, True)
@@ -77,6 +77,10 @@ class shelf(_pymm.ShelfBase):
     mode
         'a': open, or create (default); 'r': read-only; 'r+': must exist; 'x' or 'w-': must not exist;
         'w': as force_new.
+    checksum
+        When it is created: record a checksum of the content at every assignment, which `pymmctl fsck
+        --scrub` verifies. An array that is opened on a writable shelf can be changed behind it, so its
+        checksum is removed then, durably, until the next assignment or `seal`; with mode='r' it stays.
     load_addr, backend, mm_plugin
         Accepted for compatibility. Shelves hold no pointers, so their address does not matter.
 
@@ -98,6 +102,7 @@ class shelf(_pymm.ShelfBase):
         mm_plugin: Optional[str] = None,
         force_new: bool = False,
         mode: str = "a",
+        checksum: bool = False,
     ) -> shelf:
         _store.check_name(name)
         if mode not in _MODES:
@@ -112,7 +117,7 @@ class shelf(_pymm.ShelfBase):
             raise InvalidArgument(f"size_mb {size_mb}: must be positive")
         path = resolve(pmem_path)
         with _lock:
-            handle = _open_handle(name, path, mode, int(size_mb * (1 << 20)))
+            handle = _open_handle(name, path, mode, int(size_mb * (1 << 20)), checksum)
             known = _open_shelves.get(handle.identity)
             if known is not None:
                 return known
@@ -191,6 +196,29 @@ class shelf(_pymm.ShelfBase):
         except NotFound:
             raise KeyError(old) from None
         self._changed(old, new)
+
+    def seal(self, name: str) -> None:
+        """Makes a variable immutable and records a checksum of its bytes. Durable when it returns.
+
+        From then on its arrays are read-only, and assigning to its name raises ReadOnlyError; it can be
+        renamed and erased. PinnedError (a BufferError) while an array of it that may be written to is in
+        use: drop it first. Sealing again does nothing.
+        """
+        _store.check_name(name)
+        # An array that only this object keeps is in nobody's way.
+        kept = self._opened(name)
+        reference = weakref.ref(kept) if isinstance(kept, _array.shelved_ndarray) else None
+        kept = None
+        self._changed(name)
+        try:
+            self._state.handle.seal(name)
+        except NotFound:
+            raise KeyError(name) from None
+        except PinnedError:
+            used = reference() if reference is not None else None
+            if used is not None:
+                self._remember(name, used)
+            raise
 
     def batch(self) -> Batch:
         """A `with` block whose changes become durable together; see Batch."""

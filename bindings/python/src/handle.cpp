@@ -106,10 +106,11 @@ public:
     }
 
     static Handle create(const std::string& path, const std::string& name, std::uint64_t capacity,
-                         bool force) {
+                         bool force, bool checksum) {
         CreateOptions options;
         options.capacity = capacity;
         options.force = force;
+        options.checksum = checksum;
         return unlocked([&] { return Handle(Namespace::open(path).create(name, options)); });
     }
 
@@ -127,9 +128,14 @@ public:
                     return;
                 } catch (const ReadOnlyError&) {
                     // Sealed, or the media failed: still readable.
+                } catch (const NoSpaceError&) {
+                    // Too full for the commit that gives its checksum up: readable, too.
+                    if (!info->checksum) throw;
                 }
             }
             view = shelf_.get(name, Access::read);
+            // Values are copied next: an error that can be raised, where a load would end the process.
+            if (!in_place) view.check_readable();
         });
         if (!view) throw py::key_error(name);
         PyObject* block = make_block(std::move(view), shelf_.identity(), granularity_);
@@ -200,6 +206,7 @@ public:
         result["sequence"] = info.sequence;
         result["granularity"] = std::string(granularity_name(info.granularity));
         result["writable"] = info.writable;
+        result["checksum"] = info.checksum;
         return result;
     }
 
@@ -234,7 +241,8 @@ void add_handle_types(py::module_& module) {
 
     py::class_<Handle>(module, "Handle", "An open shelf of the library.")
         .def_static("open", &Handle::open, "path"_a, "name"_a, "writable"_a)
-        .def_static("create", &Handle::create, "path"_a, "name"_a, "capacity"_a, "force"_a)
+        .def_static("create", &Handle::create, "path"_a, "name"_a, "capacity"_a, "force"_a,
+                    "checksum"_a)
         .def_property_readonly("identity", &identity)
         .def_property_readonly("name", [](Handle& h) { return h.shelf().name(); })
         .def_property_readonly("path", [](Handle& h) { return h.shelf().path(); })
@@ -266,6 +274,8 @@ void add_handle_types(py::module_& module) {
                  unlocked([&] { h.shelf().rename(from, to, replace); });
              },
              "old"_a, "new"_a, "replace"_a)
+        .def("seal",
+             [](Handle& h, const std::string& name) { unlocked([&] { h.shelf().seal(name); }); })
         .def("batch", [](Handle& h) { return h.shelf().batch(); })
         .def("names", &Handle::names, "prefix"_a, "limit"_a)
         .def("table", &Handle::table, "limit"_a)
