@@ -337,7 +337,7 @@ TEST_CASE("the checksums made right: an error or some data, never a crash") {
                 const bool root = part == Part::superblock_1 && word != 0;
                 const bool field = word != 0 && part != Part::leaf_page;
                 for (std::size_t i = 0; i < std::size(values); ++i) {
-                    if (!thorough() && (part == Part::superblock_0 || (!root && (i + at / 8) % (field ? 5 : std::size(values)) != 0))) continue;
+                    if (!thorough() && (part == Part::superblock_0 || (!root && (i + at / 8) % (field ? 17 : 53) != 0))) continue;
                     if (values[i] == word) continue;
                     image = s.image;
                     std::memcpy((image.*file).data() + at, &values[i], 8);
@@ -352,7 +352,8 @@ TEST_CASE("the checksums made right: an error or some data, never a crash") {
                     CAPTURE(at);
                     CAPTURE(values[i]);
                     try {
-                        opened += exercise(image).opened;
+                        const Exercise half = number % 2 != 0 ? Exercise::repair_only : Exercise::write_only;
+                        opened += exercise(image, thorough() ? Exercise::all : half).opened;
                     } catch (const std::exception& e) {
                         FAIL_CHECK("threw " << e.what());
                     }
