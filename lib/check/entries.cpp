@@ -60,7 +60,10 @@ public:
             if (entry.fixed.sequence > newest)
                 finding(Cure::catalogue, entry, "entry", entry.fixed.offset,
                         fmt::format("a sequence up to {}", newest), fmt::format("{}", entry.fixed.sequence));
-            if (in_run && entry.fixed.id >= next_id)
+            if (entry.fixed.id >= kIdLimit)
+                finding(Cure::catalogue, entry, "entry", entry.fixed.offset, fmt::format("an id below {}", kIdLimit),
+                        fmt::format("{}", entry.fixed.id));
+            else if (in_run && entry.fixed.id >= next_id)
                 finding(Cure::accounts, entry, "entry", entry.fixed.offset, fmt::format("an id below {}", next_id),
                         fmt::format("{}", entry.fixed.id));
             check(entry);

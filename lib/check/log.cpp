@@ -82,7 +82,7 @@ void check_log(Image& image) {
             image.tail.apply(bytes, image.capacity, false, [&](const Record& record) {
                 if (record.type == RecordType::put) {
                     if (record.new_name) ++image.new_names;
-                    image.max_id = std::max(image.max_id, record.entry.fixed.id);
+                    image.note_id(record.entry.fixed.id);
                 } else if (record.type == RecordType::erase) {
                     --image.new_names;
                 }

@@ -157,7 +157,7 @@ void rebuild(Image& image, Plan& plan) {
         bound.bytes += encoded.size();
         bound.max_entry = std::max<std::uint64_t>(bound.max_entry, encoded.size());
         bound.max_name = std::max<std::uint64_t>(bound.max_name, name.size());
-        max_id = std::max(max_id, e.id);
+        if (e.id < kIdLimit) max_id = std::max(max_id, e.id);
         next.sequence = std::max(next.sequence, e.sequence);
         if ((e.flags & kEntryInline) == 0) append_extents(e, taken);
     });
@@ -214,6 +214,8 @@ void rebuild(Image& image, Plan& plan) {
     // All that the new root names is durable. The data header says nothing that the old root contradicts.
     write_data_header(image, next.uuid, plan.capacity);
     next.blobs = bound.names;
+    // Ids of blobs that were erased must not come again, either.
+    if (next.next_id < kIdLimit) max_id = std::max(max_id, next.next_id);
     next.next_id = ((max_id >> 32) + 1) << 32;
     next.flags |= kSuperblockClean;
     ++next.generation;

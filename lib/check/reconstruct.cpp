@@ -31,9 +31,8 @@ public:
         replay();
         drop_torn_runs();
         drop_dead_runs();
-        image_.max_id = std::max(image_.max_id, max_id_);
         for (const FoundHeader& h : scan_.headers)
-            if (h.fixed.uuid == plan_.base.uuid) image_.max_id = std::max(image_.max_id, h.fixed.id);
+            if (h.fixed.uuid == plan_.base.uuid) image_.note_id(h.fixed.id);
         plan_.base.sequence = image_.sequence;
         plan_.base.next_run_id = next_run_id_;
         return true;
@@ -109,7 +108,7 @@ private:
             if (!run.leaves.empty() || !run.events.empty()) image_.runs.push_back(std::move(run));
             plan_.keep.push_back({by_id[id].ref.offset, by_id[id].ref.size});
         }
-        max_id_ = scratch.max_id;
+        image_.note_id(scratch.max_id);
     }
 
     // The newest runs may be what a checkpoint or an earlier repair was writing when the power failed: incomplete, and
@@ -216,7 +215,7 @@ private:
                 for_each_record(bytes, plan_.capacity, false, [](const Record&) {}) != nullptr)
                 continue;
             image_.tail.apply(bytes, plan_.capacity, false, [&](const Record& record) {
-                if (record.type == RecordType::put) max_id_ = std::max(max_id_, record.entry.fixed.id);
+                if (record.type == RecordType::put) image_.note_id(record.entry.fixed.id);
             });
         }
         image_.sequence = newest.sequence;
@@ -226,7 +225,6 @@ private:
     Plan& plan_;
     Scan scan_;
     std::uint64_t next_run_id_ = 1;
-    std::uint64_t max_id_ = 0;
 };
 
 }  // namespace

@@ -33,6 +33,21 @@ struct Copies {
     SuperblockChoice choice;
 };
 
+bool fits(const Image& image, const Superblock& sb) {
+    if (!superblock_problem(sb, sb.capacity).empty()) return false;
+    DataHeader header;
+    return !image.read(0, sizeof header, &header) || header.magic != kDataMagic || header.uuid == sb.uuid;
+}
+
+// Of two copies of one generation that differ, the one counts that fits the data file.
+void prefer_the_fitting(const Image& image, Copies& c) {
+    if (!c.sound[0] || !c.sound[1] || c.copy[0].generation != c.copy[1].generation) return;
+    const int other = 1 - c.choice.index;
+    if (fits(image, *c.choice.best) || !fits(image, c.copy[other])) return;
+    c.choice.best = c.copy[other];
+    c.choice.index = other;
+}
+
 Copies look(const Media& map) {
     // One picture of both, so that what is judged is what is reported.
     std::vector<std::byte> bytes(2 * kSuperblockSize);
@@ -83,8 +98,10 @@ void report_copies(Image& image, const Copies& c) {
     const std::uint64_t at = kSuperblockOffset[older] + offsetof(Superblock, generation);
     if (a == b) {
         if (std::memcmp(&c.copy[0], &c.copy[1], sizeof(Superblock)) != 0)
-            image.map_finding(Cure::superblock, Severity::error, name(1), kSuperblockOffset[1],
-                              fmt::format("the bytes of copy 0, which has generation {}, too", a), "others");
+            image.map_finding(Cure::superblock, Severity::error, name(1 - c.choice.index),
+                              kSuperblockOffset[1 - c.choice.index],
+                              fmt::format("the bytes of copy {}, which has generation {}, too", c.choice.index, a),
+                              "others");
     } else if (a + 1 == b || b + 1 == a) {
         // Beside a writer this is the moment between its two writes.
         if (!image.live)
@@ -151,6 +168,7 @@ void check_root(Image& image) {
     Copies c{};
     for (;;) {
         c = look_patiently(image);
+        prefer_the_fitting(image, c);
         if (c.choice.best) require_known(image, *c.choice.best);
         // As a reader does: mark what the root names, then look again.
         if (lease == nullptr || !c.choice.best || !superblock_problem(*c.choice.best, c.choice.best->capacity).empty())

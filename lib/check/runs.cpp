@@ -158,7 +158,7 @@ private:
             ++entries_;
             max_entry_ = std::max(max_entry_, encoded.size());
             max_name_ = std::max(max_name_, entry.name.size());
-            image_.max_id = std::max(image_.max_id, entry.fixed.id);
+            image_.note_id(entry.fixed.id);
             if (!filter_.empty() && !filter_names(entry.name))
                 finding(Cure::accounts, number, fmt::format("item {}: a name that the filter has", slot),
                         fmt::format("'{}', which it has not", printable(entry.name)));

@@ -87,7 +87,7 @@ private:
     Fate fate(const EntryView& entry, std::size_t source) {
         const Entry& e = entry.fixed;
         if (entry_problem(entry, plan_.capacity) != nullptr) {
-            if (entry.inlined() && e.size == e.inline_size && e.offset == 0 && e.extent == 0) return Fate::aside;
+            if (entry.inlined() && e.size == e.inline_size && e.offset == 0 && e.extent == 0) return type_problem_of(entry.type, e.size) != nullptr ? Fate::aside_raw : Fate::aside;
             const bool begins_inside = !entry.inlined() && e.offset % kLine == 0 && e.offset >= kDataStart &&
                                        e.offset < plan_.capacity && e.size <= e.extent && e.extent % kLine == 0 &&
                                        (e.size < kPage || e.offset % kPage == 0);
@@ -133,7 +133,8 @@ private:
             const Fate f = fate(entry, stream.source());
             fates.push_back(f);
             if (f != Fate::drop) ids.push_back(entry.fixed.id);
-            image_.max_id = std::max(image_.max_id, entry.fixed.id);
+            image_.note_id(entry.fixed.id);
+            if (entry.fixed.id >= kIdLimit) shared_ids_.insert(entry.fixed.id);
             if (f == Fate::drop || entry.inlined()) continue;
             extents.clear();
             if (f == Fate::keep) append_extents(entry.fixed, extents);
@@ -169,7 +170,7 @@ private:
     Extent trimmed(const Entry& e) const { return {e.offset, std::min(e.extent, plan_.capacity - e.offset)}; }
 
     void act(const EntryView& entry, Fate f) {
-        // Two blobs of one id: both get another.
+        // Two blobs of one id, or an id that none can have: they get another.
         const bool renumber = shared_ids_.contains(entry.fixed.id);
         const bool type_outside = (entry.fixed.flags & kEntryTypeInHeader) != 0;
         if (f == Fate::keep && !renumber) {
@@ -189,6 +190,15 @@ private:
         fresh.type.assign(entry.type.begin(), entry.type.end());
         fresh.value.assign(entry.value.begin(), entry.value.end());
         fresh.new_header = !entry.inlined();
+        // What stands there besides may contradict itself.
+        Entry& e = fresh.fixed;
+        if (entry.inlined()) {
+            e.offset = e.extent = e.header_offset = e.header_size = 0;
+            e.size = fresh.value.size();
+        } else {
+            fresh.value.clear();
+            e.inline_size = 0;
+        }
         if (f == Fate::new_header) {
             ++kept_;
             fresh.name = entry.name;
@@ -248,7 +258,7 @@ private:
         for (const FoundHeader& h : scan.headers) {
             wanted.insert(h.name);
             found_ids_.insert(h.fixed.id);
-            image_.max_id = std::max(image_.max_id, h.fixed.id);
+            image_.note_id(h.fixed.id);
         }
         for (EntryStream stream(image_); stream.next();) {
             const EntryView& entry = stream.entry();
@@ -293,7 +303,7 @@ private:
         claimed_.add(header.offset, header.size);
         claimed_.add(data.offset, data.size);
         fresh.type = std::move(h.type);
-        if (!used_ids_.insert(e.id).second) {
+        if (e.id >= kIdLimit || !used_ids_.insert(e.id).second) {
             e.id = ++image_.max_id;
             fresh.new_header = true;
         }
