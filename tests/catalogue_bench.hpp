@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "catalogue/audit.hpp"
 #include "catalogue/catalogue.hpp"
 #include "format/type_codec.hpp"
 #include "memory_media.hpp"
+#include "sim/image_shelf.hpp"
 
 namespace pymm::test {
 
@@ -150,7 +150,7 @@ inline std::string value_of(const EntryView& e, const MemoryMedia& data) {
     return {reinterpret_cast<const char*>(data.data() + e.fixed.offset), e.fixed.size};
 }
 
-inline void compare(const Catalogue& c, const MemoryMedia& data, const Model& model) {
+inline void compare(const Catalogue& c, MemoryMedia& map, MemoryMedia& data, const Model& model) {
     REQUIRE(c.blobs() == model.size());
     auto it = model.begin();
     c.for_each("", [&](const EntryView& e) {
@@ -167,7 +167,7 @@ inline void compare(const Catalogue& c, const MemoryMedia& data, const Model& mo
         REQUIRE(value_of(e, data) == value);
         REQUIRE(!c.find(name + "?", e));
     }
-    for (const std::string& problem : audit(c, data).problems) FAIL(problem);
+    CHECK(sim::check_shelf(map, data) == "");
 }
 
 }  // namespace pymm::test

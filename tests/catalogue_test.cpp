@@ -1,5 +1,5 @@
 // The catalogue alone, on media in memory, against a plain map: small logs, large commits, reopening with and
-// without a clean end, readers beside the writer. After each phase the audit must find nothing.
+// without a clean end, readers beside the writer. After each phase the check must find nothing.
 #include <doctest/doctest.h>
 
 #include <map>
@@ -23,14 +23,14 @@ std::string value(std::mt19937_64& random) {
 
 TEST_CASE("an empty shelf") {
     Bench b;
-    compare(*b.catalogue, b.data, {});
+    compare(*b.catalogue, b.map, b.data, {});
     const std::uint64_t written = b.map.written() + b.data.written();
     b.open();
     CHECK(b.map.written() + b.data.written() == written);  // opening writes nothing
     CHECK(b.catalogue->sequence() == 0);
     b.start();
     b.close();
-    compare(*b.catalogue, b.data, {});
+    compare(*b.catalogue, b.map, b.data, {});
 }
 
 TEST_CASE("random commits, reopened at random, agree with a map") {
@@ -58,11 +58,11 @@ TEST_CASE("random commits, reopened at random, agree with a map") {
                 }
                 b.commit();
             }
-            compare(*b.catalogue, b.data, model);
+            compare(*b.catalogue, b.map, b.data, model);
             const auto how = random() % 3;
             if (how == 0) b.close();
             if (how == 1) b.crash();
-            compare(*b.catalogue, b.data, model);
+            compare(*b.catalogue, b.map, b.data, model);
         }
         // All erased: nothing but page 0, log, zone table and runs is left.
         b.start();
@@ -71,7 +71,7 @@ TEST_CASE("random commits, reopened at random, agree with a map") {
             b.commit();
         }
         b.close();
-        compare(*b.catalogue, b.data, {});
+        compare(*b.catalogue, b.map, b.data, {});
     }
 }
 
@@ -88,13 +88,13 @@ TEST_CASE("commits larger than the log, and larger than many logs") {
         b.commit();
         CHECK(b.catalogue->root().log_size == b.catalogue->root().base_log_size);  // folded at once
         b.crash();
-        compare(*b.catalogue, b.data, model);
+        compare(*b.catalogue, b.map, b.data, model);
     }
     b.start();
     for (const auto& [n, v] : model) b.erase(n);
     b.commit();
     b.close();
-    compare(*b.catalogue, b.data, {});
+    compare(*b.catalogue, b.map, b.data, {});
 }
 
 TEST_CASE("a log that ends exactly at its end") {
@@ -114,14 +114,14 @@ TEST_CASE("a log that ends exactly at its end") {
         const std::uint64_t generation = b.catalogue->root().generation;
         b.crash();
         CHECK(b.catalogue->log_bytes() == 4096);
-        compare(*b.catalogue, b.data, model);
+        compare(*b.catalogue, b.map, b.data, model);
         CHECK(b.catalogue->root().generation == generation);
         b.start();
         b.put("more", "v");
         model["more"] = "v";
         b.commit();
         b.crash();
-        compare(*b.catalogue, b.data, model);
+        compare(*b.catalogue, b.map, b.data, model);
     }
 }
 
@@ -139,20 +139,20 @@ TEST_CASE("a torn last commit is dropped; a damaged one before others is an erro
         auto b = prepared();
         const auto& root = b->catalogue->root();
         const std::uint64_t slot = b->catalogue->log_bytes() / 5;
-        b->data.data()[root.log_offset + 4 * slot + 50] ^= std::byte{1};
+        b->map, b->data.data()[root.log_offset + 4 * slot + 50] ^= std::byte{1};
         b->crash();
-        compare(*b->catalogue, b->data, {{"n0", "v"}, {"n1", "v"}, {"n2", "v"}, {"n3", "v"}});
+        compare(*b->catalogue, b->map, b->data, {{"n0", "v"}, {"n1", "v"}, {"n2", "v"}, {"n3", "v"}});
         b->start();  // goes on from there
         b->put("n4", "again");
         b->commit();
         b->crash();
-        compare(*b->catalogue, b->data, {{"n0", "v"}, {"n1", "v"}, {"n2", "v"}, {"n3", "v"}, {"n4", "again"}});
+        compare(*b->catalogue, b->map, b->data, {{"n0", "v"}, {"n1", "v"}, {"n2", "v"}, {"n3", "v"}, {"n4", "again"}});
     }
     for (std::uint64_t victim = 0; victim < 4; ++victim) {
         auto b = prepared();
         const auto& root = b->catalogue->root();
         const std::uint64_t slot = b->catalogue->log_bytes() / 5;
-        b->data.data()[root.log_offset + victim * slot + 50] ^= std::byte{1};
+        b->map, b->data.data()[root.log_offset + victim * slot + 50] ^= std::byte{1};
         CHECK_THROWS_AS(b->open(), CorruptError);
     }
 }
@@ -172,7 +172,7 @@ TEST_CASE("old commits in a reused log segment are never replayed") {
         }
         if (random() % 2 != 0) b.crash();
         else b.close();
-        compare(*b.catalogue, b.data, model);
+        compare(*b.catalogue, b.map, b.data, model);
     }
 }
 
@@ -201,14 +201,14 @@ TEST_CASE("a shelf that is filled to the brim can still be emptied") {
         }
         CHECK(model.size() * (name_size + value_size + sizeof(Entry)) > 64 << 10);
         b.crash();
-        compare(*b.catalogue, b.data, model);
+        compare(*b.catalogue, b.map, b.data, model);
         b.start();
         for (const auto& [name, v] : model) {
             b.erase(name);
             b.commit();
         }
         b.close();
-        compare(*b.catalogue, b.data, {});
+        compare(*b.catalogue, b.map, b.data, {});
     }
 }
 
@@ -248,11 +248,11 @@ TEST_CASE("readers beside the writer: nothing vanishes under them, and refresh c
         }
         reader.refresh();
         CHECK(!reader.refresh());
-        compare(reader, b.data, model);
+        compare(reader, b.map, b.data, model);
         CHECK(marks.size() == reader.metadata_extents().size());
     }
     CHECK(marks.empty());
     b.give_back();
     CHECK(b.waiting.empty());
-    compare(*b.catalogue, b.data, model);
+    compare(*b.catalogue, b.map, b.data, model);
 }

@@ -12,7 +12,6 @@
 
 #include <pymm/pymm.hpp>
 
-#include "catalogue/audit.hpp"
 #include "scratch.hpp"
 #include "shelf/core.hpp"
 

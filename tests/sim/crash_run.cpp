@@ -5,7 +5,6 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "catalogue/audit.hpp"
 #include "shelf/core.hpp"
 #include "sim/image_shelf.hpp"
 
@@ -320,7 +319,7 @@ void CrashRun::inspect(const std::function<void(Catalogue&)>& visit) {
 
 std::string CrashRun::compare_now() {
     if (std::string problem = compare(shelf_, state_); !problem.empty()) return problem;
-    return audit_shelf(shelf_, data_);
+    return check_shelf(map_, data_);
 }
 
 // ---- Images -------------------------------------------------------------------------------------
@@ -367,7 +366,7 @@ std::string CrashRun::check_read(std::vector<std::span<std::byte>>& image, const
             else problem += (problem.empty() ? "not the old state (" : "; nor the new (") + difference + ")";
         }
         if (*found == nullptr) return problem;
-        return audit_image(shelf, image);
+        return check_image(image, true);
     } catch (const std::exception& error) {
         return std::string("cannot be read: ") + error.what();
     }
@@ -377,6 +376,8 @@ std::string CrashRun::check_read(std::vector<std::span<std::byte>>& image, const
 std::string CrashRun::write_again(std::vector<std::span<std::byte>>& image, const State& found) {
     ++totals_.written_again;
     try {
+        if (totals_.written_again % 4 == 0)
+            if (std::string problem = repair_image(image); !problem.empty()) return problem;
         State model = found;
         SimLocks locks;
         {
@@ -400,14 +401,14 @@ std::string CrashRun::write_again(std::vector<std::span<std::byte>>& image, cons
             }
             if (std::string problem = compare(shelf, model); !problem.empty())
                 return "written to after recovery: " + problem;
-            if (std::string problem = audit_image(shelf, image); !problem.empty())
+            if (std::string problem = check_image(image, false); !problem.empty())
                 return "written to after recovery: " + problem;
             shelf.close();
         }
         const Shelf shelf = open_image(image, locks, options_.machine.granularity, Mode::read_only);
         if (std::string problem = compare(shelf, model); !problem.empty())
             return "reopened after recovery: " + problem;
-        return audit_image(shelf, image);
+        return check_image(image, false);
     } catch (const std::exception& error) {
         return std::string("cannot be written to: ") + error.what();
     }
@@ -441,7 +442,7 @@ std::string CrashRun::cut_again(std::vector<std::span<std::byte>>& image, const 
                     !now.empty() && (done || !old.empty()))
                     problem = "neither old (" + old + ") nor new (" + now + ")";
                 else
-                    problem = audit_image(shelf, inner.media);
+                    problem = check_image(inner.media, true);
             } catch (const std::exception& error) {
                 problem = std::string("cannot be read: ") + error.what();
             }

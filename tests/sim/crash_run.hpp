@@ -2,7 +2,7 @@
 // both; at every cut point the crash images are opened as a user would after the power came back, and
 // compared with the model as it was before the operation in flight, or as it is after it.
 //
-// Each image: opened read-only, compared whole, audited (overlaps, leaks, counters). A part of them also
+// Each image: opened read-only, compared whole, checked as fsck does. A part of them also
 // opened for writing, written to, closed and compared again; and a part of those with the power cut
 // once more in the middle of that.
 #pragma once
@@ -118,7 +118,7 @@ public:
     const CrashTotals& totals() const noexcept { return totals_; }
     /// Empty, or what the first wrong image showed, with its id.
     const std::string& failure() const noexcept { return failure_; }
-    /// The open shelf against the model, and the audit; empty when right.
+    /// The open shelf against the model, and what fsck finds; empty when right.
     std::string compare_now();
 
 private:

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "catalogue/audit.hpp"
+#include "check/checker.hpp"
 #include "format/crc32c.hpp"
 #include "shelf/core.hpp"
 #include "sim/ram_media.hpp"
@@ -76,16 +76,38 @@ void inspect_shelf(const Shelf& shelf, const std::function<void(Catalogue&)>& vi
     static_cast<ShelfCore*>(const_cast<void*>(shelf.identity()))->inspect(visit);
 }
 
-std::string audit_image(const Shelf& shelf, const std::vector<std::span<std::byte>>& image) {
-    return audit_shelf(shelf, RamMedia("data", image[1], Granularity::cache_line, false));
-}
+namespace {
 
-std::string audit_shelf(const Shelf& shelf, const Media& data) {
-    AuditReport report;
-    inspect_shelf(shelf, [&](Catalogue& catalogue) { report = audit(catalogue, data); });
+std::string damage(Media& map, Media& data, bool cut) {
+    const CheckReport report = check_media({map, data, nullptr, false, {}}, {});
     std::string text;
-    for (const std::string& problem : report.problems) text += (text.empty() ? "audit: " : "; ") + problem;
+    bool torn = false;
+    for (const Finding& finding : report.findings) {
+        if (finding.severity != Severity::error) continue;
+        if (cut && !torn && finding.structure.starts_with("superblock copy ")) torn = true;
+        else text += (text.empty() ? "fsck: " : "; ") + finding.message();
+    }
     return text;
 }
+
+}  // namespace
+
+std::string check_image(const std::vector<std::span<std::byte>>& image, bool cut) {
+    RamMedia map("map", image[0], Granularity::cache_line, false);
+    RamMedia data("data", image[1], Granularity::cache_line, false);
+    return damage(map, data, cut);
+}
+
+std::string repair_image(const std::vector<std::span<std::byte>>& image) {
+    RamMedia map("map", image[0]), data("data", image[1]);
+    CheckOptions options;
+    options.repair = Repair::all;
+    const CheckReport report = check_media({map, data, nullptr, false, [](const Replaced&) { return ""; }}, options);
+    if (report.lost_found != 0 || report.lost != 0) return "fsck -y: blobs are lost, or under lost+found";
+    if (report.uncorrected() != 0) return "fsck -y: damage is left";
+    return damage(map, data, false);
+}
+
+std::string check_shelf(Media& map, Media& data) { return damage(map, data, false); }
 
 }  // namespace pymm::sim

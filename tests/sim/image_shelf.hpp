@@ -48,8 +48,12 @@ Shelf open_image(std::vector<std::span<std::byte>>& image, SimLocks& locks, Gran
 std::string compare(const Shelf& shelf, const State& model);
 /// The open shelf's catalogue, under its lock.
 void inspect_shelf(const Shelf& shelf, const std::function<void(Catalogue&)>& visit);
-/// Empty when the audit finds nothing. `data` is what the shelf's data area is on.
-std::string audit_shelf(const Shelf& shelf, const Media& data);
-std::string audit_image(const Shelf& shelf, const std::vector<std::span<std::byte>>& image);
+/// Empty when fsck finds no damage on these media.
+std::string check_shelf(Media& map, Media& data);
+/// The same of an image. `cut`: of a power cut that nobody has written to since, so that one of the superblock's
+/// copies may be torn.
+std::string check_image(const std::vector<std::span<std::byte>>& image, bool cut);
+/// fsck -y of an image; empty when it left nothing uncorrected.
+std::string repair_image(const std::vector<std::span<std::byte>>& image);
 
 }  // namespace pymm::sim

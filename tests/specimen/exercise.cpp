@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "catalogue/audit.hpp"
 #include "check/checker.hpp"
 #include "media/log.hpp"
 #include "sim/image_shelf.hpp"
@@ -70,7 +69,6 @@ void read(ShelfImage& image, Exercised& done) {
         const Shelf shelf = open(image, locks, Mode::read_only);
         done.opened = true;
         read_all(shelf, done);
-        tolerate([&] { (void)sim::audit_image(shelf, image.spans()); });
     });
 }
 
