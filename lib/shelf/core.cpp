@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstring>
 #include <mutex>
@@ -281,7 +282,13 @@ void ShelfCore::commit_one(Prepared& prepared) {
 }
 
 void ShelfCore::put(std::string_view name, std::span<const std::byte> data, const Type& type) {
-    if (kept_inline(type, data)) return put_inline(name, data, type);
+    if (may_be_inline(type, data.size())) {
+        // What is looked at and summed is what is committed, though another thread may store to the source.
+        std::array<std::byte, kMaxInline> copy;
+        if (!data.empty()) copy_from_caller(copy.data(), data);
+        const std::span<const std::byte> value(copy.data(), data.size());
+        if (kept_inline(type, value)) return put_inline(name, value, type);
+    }
     refuse_sealed(name, data.size());
     commit_one(*prepare(name, data, type));
 }

@@ -139,9 +139,13 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, const Type& 
 std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<const std::byte> data,
                                              const Type& type) {
     auto p = prepare(name, type, data.size());
-    if (kept_inline(type, data)) {
+    const bool small = may_be_inline(type, data.size());
+    if (small) {
+        p->value.resize(data.size());
+        if (!data.empty()) copy_from_caller(p->value.data(), data);
+    }
+    if (small && kept_inline(type, p->value)) {
         p->entry.flags |= kEntryInline;
-        p->value.assign(data.begin(), data.end());
         if (checksums_) p->entry.content_crc = crc32c(p->value.data(), p->value.size());
         auto lock = exclusive();
         start_writing();
@@ -149,6 +153,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<co
         p->entry.id = catalogue_->take_id();
         return p;
     }
+    p->value.clear();
 
     const std::uint64_t extent = extent_for(data.size());
     const std::size_t header_size = extent_header_size(name.size(), encoded_type_size(type));
