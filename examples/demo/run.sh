@@ -27,7 +27,9 @@ title "Shelving real data in $dir"
 python "$here/fill.py" "$dir"
 
 title "A process writes in a loop, and is killed with SIGKILL"
-python "$here/writer.py" "$dir" >"$dir/acknowledged" &
+# Made here: on a busy machine the writer's own redirection may come later than our first look.
+: >"$dir/acknowledged"
+python "$here/writer.py" "$dir" >>"$dir/acknowledged" &
 writer=$!
 wanted=$((100 + RANDOM % 200))
 for ((i = 0; i < 1200; i++)); do
