@@ -172,13 +172,14 @@ TEST_CASE("crash: space that a commit frees is not written to before the commit 
         int i = 0;
         while (c.put("fill" + std::to_string(i), 30'000)) ++i;
         c.erase("fill0");
+        c.erase("fill5");  // for the catalogue, which grows a little
         for (int k = 0; k < 12; ++k) {
-            c.put("moving", 25'000);
+            CHECK(c.put("moving", 25'000));
             c.batch({{BatchOp::erase, "moving", "", 0}, {BatchOp::put, "inline", "", 20}});
         }
         c.store("fill1", 0, 30'000, true);
-        c.put("fill1", 0);
-        c.put("fill2b", 29'000);
+        CHECK(c.put("fill1", 0));
+        CHECK(c.put("fill2b", 29'000));
     }, 4);
 }
 

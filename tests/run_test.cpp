@@ -59,6 +59,13 @@ void build(Built& b, const Names& names, const std::vector<Event>& events, std::
     for (const auto& [name, value] : names) writer.add(name, encode(name, value));
     for (const Event& e : events) writer.add_event(e);
     b.ref = writer.finish(3, 17);
+    if (slack != 0) return;
+    RunSizer sizer;
+    for (const auto& [name, value] : names) sizer.add(name.size(), encode(name, value).size());
+    for (std::size_t i = 0; i < events.size(); ++i) sizer.add_event();
+    if (sizer.pages() * kPage != b.ref.size)
+        throw std::logic_error("the sizer says " + std::to_string(sizer.pages()) + " pages, the run has " +
+                               std::to_string(b.ref.size / kPage));
 }
 
 std::string value_of(const EntryView& e) {

@@ -85,6 +85,9 @@ public:
     bool in_session() const noexcept { return in_session_; }
     std::uint64_t take_id() noexcept { return next_id_++; }
 
+    /// Makes sure that a commit of `size` bytes fits into the log; one larger than a segment gets a segment of its
+    /// own. True when that took a checkpoint. Throws as checkpoint() does.
+    bool make_room(std::uint64_t size);
     /// Makes the records durable and applies them. Extents of `alloc` records must be held in space();
     /// they are settled. Extents of `free` records are committed as free, held, and wait in take_freed().
     /// `now_ns`: time of the commit, since the epoch. NoSpaceError and CorruptError come before anything is
@@ -103,9 +106,10 @@ public:
     /// Records a clean end. A no-op when nothing was written.
     void close_session();
 
-    /// Makes sure that a checkpoint can be paid for. False when the shelf is too full for that: then
-    /// nothing must be put, but erase still works.
-    bool ensure_spare();
+    /// Makes sure that a checkpoint can be paid for; before a commit larger than the log also what that needs, of
+    /// `commit` bytes. False when the shelf is too full for that: then nothing must be put, but erase still
+    /// works.
+    bool ensure_spare(std::uint64_t commit = 0);
 
 private:
     void load();
@@ -121,9 +125,12 @@ private:
     format::Extent allocate_metadata(std::uint64_t size, std::uint64_t align);
     std::pair<std::size_t, std::uint32_t> choose_inputs() const;
     RunWriter::Bound run_bound(std::size_t inputs) const;
-    std::optional<format::RunRef> write_run(std::size_t inputs, std::uint32_t level, format::Extent extent);
+    template <class E, class V>
+    void merge(std::size_t inputs, E&& entry, V&& event) const;
+    std::optional<format::RunRef> write_run(std::size_t inputs, std::uint32_t level, format::Extent extent,
+                                            std::uint64_t names);
     std::unique_ptr<EventCursor> committed_events(std::uint64_t begin) const;
-    std::uint64_t spare_size() const;
+    std::uint64_t spare_size(std::uint64_t log) const;
     void drop_spare();
     std::vector<format::Extent> root_extents(const format::Superblock& sb) const;
     [[noreturn]] void damaged(const std::string& what) const;

@@ -24,11 +24,15 @@ constexpr std::size_t kFanout = 8;          // runs of one level that become one
 
 // ---- Commit ---------------------------------------------------------------------------------------
 
+bool Catalogue::make_room(std::uint64_t size) {
+    if (log_used_ + size <= root_.log_size) return false;
+    checkpoint(size > root_.base_log_size ? round_up(size, kPage) : 0);
+    return true;
+}
+
 void Catalogue::commit(CommitBuilder& builder, std::uint64_t now_ns) {
     assert(in_session_);
-    if (log_used_ + builder.size() > root_.log_size)
-        checkpoint(builder.size() > root_.base_log_size ? round_up(builder.size(), kPage) : 0);
-
+    make_room(builder.size());
     const Bytes bytes = builder.finish(sequence_ + 1, root_.log_salt, now_ns);
     // All that the records name is durable by now (the shelf's duty); one write, one fence.
     data_.write(root_.log_offset + log_used_, bytes.data(), bytes.size());
@@ -65,24 +69,26 @@ void Catalogue::drop_spare() {
     spare_.reset();
 }
 
-// Enough to fold a full tail and all runs into one, with a new log and zone table: a shelf that is full in
-// every other respect can still be emptied.
-std::uint64_t Catalogue::spare_size() const {
-    // The tail's share with the longest entry there is, the runs' share with what they hold.
-    const std::uint64_t log = root_.base_log_size;
-    const RunWriter::Bound tail{log / sizeof(Entry) + 1, log, kMaxName + sizeof(Entry), kMaxName,
-                                log / sizeof(Extent)};
-    const std::uint64_t pages = RunWriter::pages_bound(run_bound(runs_.size())) + RunWriter::pages_bound(tail);
-    return log + pages * kPage + round_up(space_->zone_count() * sizeof(Zone), kPage);
+// Enough to fold a full tail of `log` bytes and all runs into one, with a new log and zone table: a shelf that is
+// full in every other respect can still be emptied.
+std::uint64_t Catalogue::spare_size(std::uint64_t log) const {
+    const std::uint64_t pages = RunWriter::pages_bound(run_bound(runs_.size()), log);
+    return root_.base_log_size + pages * kPage + round_up(space_->zone_count() * sizeof(Zone), kPage);
 }
 
 void Catalogue::compact() {
     if (runs_.size() > 1) checkpoint(0, false, true);
 }
 
-bool Catalogue::ensure_spare() {
-    const std::uint64_t size = spare_size_;
-    if (spare_ && spare_->size >= size) return true;
+bool Catalogue::ensure_spare(std::uint64_t commit) {
+    std::uint64_t size = spare_size_;
+    // First a checkpoint with a log for it, which frees nothing before it is over, then the fold of that log.
+    if (commit > root_.base_log_size) size += round_up(commit, kPage) + spare_size(round_up(commit, kPage));
+    if (spare_ && spare_->size >= size) {
+        if (spare_->size > size) space_->release(spare_->offset + size, spare_->size - size);
+        spare_->size = size;
+        return true;
+    }
     const std::optional<Extent> old = spare_;
     drop_spare();
     if (const auto found = space_->allocate(size, kPage)) {
@@ -117,34 +123,43 @@ RunWriter::Bound Catalogue::run_bound(std::size_t inputs) const {
     return bound;
 }
 
-// Writes the tail and the newest `inputs` runs to one new run in `extent`. Nothing when all of it
-// cancelled out.
-std::optional<RunRef> Catalogue::write_run(std::size_t inputs, std::uint32_t level, Extent extent) {
+// What the tail and the newest `inputs` runs come to: entries in order, then events.
+template <class E, class V>
+void Catalogue::merge(std::size_t inputs, E&& entry, V&& event) const {
     const std::size_t first = runs_.size() - inputs;
     const bool oldest = first == 0;  // nothing below: tombstones and freed space need no mention
-    RunWriter writer(data_, extent.offset, extent.size / kPage, root_.uuid, root_.next_run_id,
-                     run_bound(inputs).names);
-    bool any = false;
-    EntryMerge merge(tail_.sorted(), runs_, first, "");
+    EntryMerge entries(tail_.sorted(), runs_, first, "");
     std::string_view name;
     Bytes encoded;
-    while (merge.next(name, encoded)) {
+    while (entries.next(name, encoded)) {
         std::uint32_t flags;
         std::memcpy(&flags, encoded.data() + offsetof(Entry, flags), sizeof flags);
-        if (oldest && (flags & kEntryTombstone) != 0) continue;
-        writer.add(name, encoded);
-        any = true;
+        if (!oldest || (flags & kEntryTombstone) == 0) entry(name, encoded);
     }
 
     std::vector<std::unique_ptr<EventCursor>> sources;
     for (std::size_t i = first; i < runs_.size(); ++i) sources.push_back(runs_[i]->events(0));
     sources.push_back(std::make_unique<VectorEventCursor>(tail_.events().all()));
     EventMerge events(std::move(sources), oldest);
-    Event event;
-    while (events.next(event)) {
-        writer.add_event(event);
-        any = true;
-    }
+    Event next;
+    while (events.next(next)) event(next);
+}
+
+// Writes them to one new run in `extent`. Nothing when all of it cancelled out. `names`: at the most.
+std::optional<RunRef> Catalogue::write_run(std::size_t inputs, std::uint32_t level, Extent extent,
+                                           std::uint64_t names) {
+    RunWriter writer(data_, extent.offset, extent.size / kPage, root_.uuid, root_.next_run_id, names);
+    bool any = false;
+    merge(
+        inputs,
+        [&](std::string_view name, Bytes entry) {
+            writer.add(name, entry);
+            any = true;
+        },
+        [&](const Event& event) {
+            writer.add_event(event);
+            any = true;
+        });
     if (!any) return std::nullopt;
     return writer.finish(level, sequence_);
 }
@@ -190,19 +205,32 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean, bool merge_all) {
     Superblock next = root_;
     try {
         if (new_run) {
-            // What was chosen; else no merge, which can wait while the root has slots; else the spare, which
-            // is always enough for a full merge, and that frees all that the runs waste.
+            // What was chosen; else no merge, unless it was asked for, which can wait while the root has slots; else
+            // the spare, which is always enough for a full merge, and that frees all that the runs waste.
             struct Try {
                 std::size_t inputs;
                 std::uint32_t level;
                 bool use_spare;
             };
             std::optional<Extent> found;
+            std::uint64_t names = 0;
             for (const Try& t : {Try{inputs, level, false}, Try{0, 0, false},
                                  Try{runs_.size(), std::max(level, top), true}}) {
-                if (runs_.size() - t.inputs + 1 > kMaxRuns) continue;
-                if (t.use_spare) drop_spare();
-                const std::uint64_t size = RunWriter::pages_bound(run_bound(t.inputs)) * kPage;
+                if (runs_.size() - t.inputs + 1 > kMaxRuns || (merge_all && t.inputs != runs_.size())) continue;
+                const RunWriter::Bound bound = run_bound(t.inputs);
+                names = bound.names;
+                std::uint64_t size = RunWriter::pages_bound(bound) * kPage;
+                if (t.use_spare) {
+                    drop_spare();
+                    // The bound may be far above the truth, and grows with the longest entry: here it is worth while
+                    // to count. What is erased never makes a full merge larger.
+                    RunSizer sizer;
+                    merge(
+                        t.inputs, [&](std::string_view name, Bytes entry) { sizer.add(name.size(), entry.size()); },
+                        [&](const Event&) { sizer.add_event(); });
+                    names = sizer.names();
+                    size = sizer.pages() * kPage;
+                }
                 if (const auto at = space_->allocate(size, kPage)) {
                     found = Extent{*at, size};
                     inputs = t.inputs;
@@ -216,7 +244,7 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean, bool merge_all) {
             const Extent extent = *found;
             fresh.push_back(extent);
             data_.reserve(extent.offset, extent.size);
-            run = write_run(inputs, level, extent);
+            run = write_run(inputs, level, extent, names);
             const std::uint64_t kept = run ? run->size : 0;
             if (kept < extent.size) space_->release(extent.offset + kept, extent.size - kept);
             if (run) fresh.back().size = kept;
@@ -285,7 +313,7 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean, bool merge_all) {
     if (run) runs_.push_back(std::make_unique<Run>(data_, *run, root_.uuid));
     tail_.clear();
     log_used_ = 0;
-    spare_size_ = spare_size();
+    spare_size_ = spare_size(root_.log_size);
     ensure_spare();
 }
 
@@ -344,7 +372,7 @@ void Catalogue::begin_session() {
         next.next_id = next_id_;
         write_root(next);
     }
-    spare_size_ = spare_size();
+    spare_size_ = spare_size(root_.log_size);
     in_session_ = true;
     ensure_spare();
 }

@@ -11,6 +11,7 @@ using namespace format;
 void CommitBuilder::clear() {
     buffer_.resize(sizeof(CommitHeader));
     records_ = 0;
+    puts_ = false;
 }
 
 std::byte* CommitBuilder::record(RecordType type, std::uint16_t flags, std::size_t body) {
@@ -28,6 +29,7 @@ void CommitBuilder::put(const Entry& fixed, std::string_view name, Bytes type, B
     std::byte* body = record(RecordType::put, new_name ? kRecordNewName : 0,
                              encoded_entry_size(name.size(), type.size(), value.size()));
     encode_entry(fixed, name, type, value, body);
+    puts_ = true;
 }
 
 void CommitBuilder::erase(std::string_view name) {

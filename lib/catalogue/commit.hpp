@@ -19,6 +19,8 @@ public:
 
     void clear();
     bool empty() const noexcept { return records_ == 0; }
+    /// It has put records: the catalogue may grow by it. What only erases never makes it larger for good.
+    bool puts() const noexcept { return puts_; }
     std::uint32_t records() const noexcept { return records_; }
     /// Bytes of the commit, header included.
     std::size_t size() const noexcept { return buffer_.size(); }
@@ -38,6 +40,7 @@ private:
 
     std::vector<std::byte> buffer_;
     std::uint32_t records_ = 0;
+    bool puts_ = false;
 };
 
 /// What a decoded commit says, record by record.

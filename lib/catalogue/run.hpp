@@ -90,6 +90,24 @@ private:
     std::unique_ptr<std::atomic<std::uint64_t>[]> verified_;  // a bit per page
 };
 
+/// Counts the pages that a RunWriter fills, exactly: the same packing, without the bytes.
+class RunSizer {
+public:
+    /// As for RunWriter: in order, all names before the first event.
+    void add(std::size_t name_size, std::size_t entry_size);
+    void add_event() noexcept { ++events_; }
+    std::uint64_t names() const noexcept { return names_; }
+    /// When the writer is told names() as its bound.
+    std::uint64_t pages() const;
+
+private:
+    std::uint64_t names_ = 0;
+    std::uint64_t events_ = 0;
+    std::size_t bytes_ = 0;  // of the leaf that is being filled
+    std::size_t slots_ = 0;
+    std::vector<std::uint16_t> firsts_;  // length of each leaf's first name
+};
+
 /// Writes a run in one pass, in sorted order, to an extent that the caller allocated.
 class RunWriter {
 public:
@@ -103,6 +121,8 @@ public:
     };
     /// Pages that are surely enough for it.
     static std::uint64_t pages_bound(const Bound& bound);
+    /// The same once a log of `log` bytes, whatever it says, is merged into it.
+    static std::uint64_t pages_bound(const Bound& runs, std::uint64_t log);
 
     /// Writes to [offset, offset + pages * kPage) of `data`. `names_bound` sizes the filter.
     RunWriter(Media& data, std::uint64_t offset, std::uint64_t pages, const format::Uuid& uuid,

@@ -12,7 +12,45 @@ using namespace format;
 namespace {
 constexpr std::uint64_t kUsable = kPage - sizeof(PageHeader);
 constexpr std::size_t kBufferPages = 256;  // written in pieces of 1 MiB
+
+/// Whether an item still fits on a page of `slots` items that have `bytes`.
+bool fits(std::size_t bytes, std::size_t slots, std::size_t item) { return bytes + item + 2 * (slots + 1) <= kUsable; }
+constexpr std::uint64_t kMaxEntry = sizeof(Entry) + kMaxName + kMaxEntryType + kMaxInline + 16;
+std::size_t index_item_size(std::size_t name) { return round_up(sizeof(IndexItem) + name, 8); }
 }  // namespace
+
+// ---- Sizes ------------------------------------------------------------------------------------------
+
+void RunSizer::add(std::size_t name_size, std::size_t entry_size) {
+    if (slots_ == 0 || !fits(bytes_, slots_, entry_size)) {
+        firsts_.push_back(static_cast<std::uint16_t>(name_size));
+        bytes_ = slots_ = 0;
+    }
+    bytes_ += entry_size;
+    ++slots_;
+    ++names_;
+}
+
+std::uint64_t RunSizer::pages() const {
+    std::uint64_t total = 1 + firsts_.size();
+    for (std::vector<std::uint16_t> below = firsts_; below.size() > 1;) {
+        std::vector<std::uint16_t> above;
+        std::size_t bytes = 0, slots = 0;
+        for (const std::uint16_t name : below) {
+            const std::size_t item = index_item_size(name);
+            if (slots == 0 || !fits(bytes, slots, item)) {
+                above.push_back(name);
+                bytes = slots = 0;
+            }
+            bytes += item;
+            ++slots;
+        }
+        total += above.size();
+        below = std::move(above);
+    }
+    if (names_ != 0) total += filter_pages_for(filter_blocks_for(names_));
+    return total + (events_ + kEventsPerPage - 1) / kEventsPerPage;
+}
 
 std::uint64_t RunWriter::pages_bound(const Bound& bound) {
     // A page is closed when the next item does not fit: it then holds more than a page less that item.
@@ -23,12 +61,33 @@ std::uint64_t RunWriter::pages_bound(const Bound& bound) {
     std::uint64_t total = 1;
     std::uint64_t below = pages(bound.names, bound.bytes, bound.max_entry);
     total += below;
-    const std::uint64_t item = round_up(sizeof(IndexItem) + bound.max_name, 8);
+    const std::uint64_t item = index_item_size(bound.max_name);
     while (below > 1) {
         below = pages(below, below * item, item);
         total += below;
     }
     return total + filter_pages_for(filter_blocks_for(bound.names)) + bound.events / kEventsPerPage + 1;
+}
+
+// ---- Writing ----------------------------------------------------------------------------------------
+
+std::uint64_t RunWriter::pages_bound(const Bound& runs, std::uint64_t log) {
+    Bound merged = runs;
+    merged.names += log / sizeof(Entry) + 1;
+    // An event cuts an older one in two, at the most.
+    merged.events += 2 * log / (sizeof(RecordHeader) + sizeof(Extent));
+    const std::uint64_t without_log = pages_bound(merged);
+    // Bound by the longest entry that there can be, which wastes much of each page ...
+    merged.bytes += log;
+    merged.max_entry = std::max<std::uint64_t>(runs.max_entry, kMaxEntry);
+    merged.max_name = kMaxName;
+    const std::uint64_t longest = pages_bound(merged);
+    // ... or by those of the runs, with the log twice: where one of its entries does not fit on a page, as many
+    // bytes as it has stay empty there. The same holds for its names in the index above.
+    const std::uint64_t leaves = 2 * log / (kUsable - std::min(runs.max_entry + 2, kUsable / 2)) + 1;
+    const std::uint64_t item = index_item_size(runs.max_name);
+    const std::uint64_t index = (2 * log + leaves * item) / (kUsable - std::min(item + 2, kUsable / 2)) + 2;
+    return std::min(longest, without_log + leaves + index);
 }
 
 RunWriter::RunWriter(Media& data, std::uint64_t offset, std::uint64_t pages, const Uuid& uuid,
@@ -75,7 +134,7 @@ std::uint32_t RunWriter::emit_items(Level& level, PageType type) {
 }
 
 void RunWriter::add(std::string_view name, Bytes entry) {
-    if (leaf_.items.size() + entry.size() + 2 * (leaf_.slots.size() + 1) > kUsable) {
+    if (!fits(leaf_.items.size(), leaf_.slots.size(), entry.size())) {
         firsts_.emplace_back(std::move(leaf_first_), emit_items(leaf_, PageType::leaf));
         ++header_.leaf_count;
     }
@@ -96,8 +155,8 @@ void RunWriter::build_index() {
         std::string first;
         for (auto& [name, child] : firsts_) {
             const IndexItem item{child, static_cast<std::uint16_t>(name.size()), 0};
-            const std::size_t size = round_up(sizeof item + name.size(), 8);
-            if (level.items.size() + size + 2 * (level.slots.size() + 1) > kUsable)
+            const std::size_t size = index_item_size(name.size());
+            if (!fits(level.items.size(), level.slots.size(), size))
                 above.emplace_back(std::move(first), emit_items(level, PageType::index));
             if (level.slots.empty()) first = name;
             level.slots.push_back(static_cast<std::uint16_t>(sizeof(PageHeader) + level.items.size()));

@@ -245,9 +245,28 @@ void ShelfCore::drop_writable_use() noexcept {
 
 // ---- Commits ----------------------------------------------------------------------------------------
 
-void ShelfCore::commit_built(std::uint64_t now) {
+void ShelfCore::make_room(std::string_view name) {
+    const std::uint64_t size = builder_.size();
+    const bool oversized = size > catalogue_->root().base_log_size;
+    // Whatever makes the catalogue grow leaves enough to fold it; else a full shelf could not be emptied.
+    const bool needs_spare = builder_.puts() || oversized;
+    if (needs_spare) require_spare(name, size);
+    if (!catalogue_->make_room(size)) return;
+    collect_freed();
+    if (!needs_spare || catalogue_->ensure_spare()) return;
+    if (oversized) catalogue_->fold_oversized_log();  // which is empty
+    else require_spare(name);
+    if (oversized)
+        throw NoSpaceError(fmt::format("shelf '{}': '{}': too full for {} bytes in one commit; make smaller batches, or "
+                                       "erase blobs", parts_.name, name, size));
+}
+
+void ShelfCore::commit_built(std::string_view name, std::uint64_t now) {
     try {
-        guarded([&] { catalogue_->commit(builder_, now); });
+        guarded([&] {
+            make_room(name);
+            catalogue_->commit(builder_, now);
+        });
     } catch (const Error&) {
         throw;
     } catch (const std::exception& e) {
@@ -277,7 +296,7 @@ void ShelfCore::commit_one(Prepared& prepared) {
     start_writing();
     Planner plan(*catalogue_, builder_, true);
     plan.put(prepared.version(), now);
-    commit_built(now);
+    commit_built(prepared.name, now);
     prepared.header = prepared.data = {};
 }
 
@@ -305,7 +324,7 @@ void ShelfCore::erase(std::string_view name) {
     start_writing();
     Planner plan(*catalogue_, builder_, true);
     plan.erase(name);
-    commit_built(now_ns());
+    commit_built(name, now_ns());
 }
 
 void ShelfCore::rename(std::string_view from, std::string_view to, bool replace) {
@@ -320,7 +339,7 @@ void ShelfCore::rename(std::string_view from, std::string_view to, bool replace)
     start_writing();
     Planner plan(*catalogue_, builder_, true);
     plan.rename(from, to, replace);
-    commit_built(now_ns());
+    commit_built(from, now_ns());
 }
 
 // ---- Reading ----------------------------------------------------------------------------------------

@@ -121,9 +121,13 @@ private:
     void drain_quarantine();
     format::Extent allocate(std::uint64_t size, std::uint64_t align);
     void release_staged(format::Extent extent) noexcept;
-    void commit_built(std::uint64_t now);
-    /// Throws NoSpaceError when the shelf is too full for any commit but those that erase.
-    void require_spare(std::string_view name);
+    /// `name`: for messages. NoSpaceError when the shelf is too full for it; then nothing has changed.
+    void commit_built(std::string_view name, std::uint64_t now);
+    /// Before commit_built(): space in the log, and for the fold of what is there then.
+    void make_room(std::string_view name);
+    /// Throws NoSpaceError when the shelf is too full for any commit but those that erase; also when it is for one
+    /// of `commit` bytes, larger than the log.
+    void require_spare(std::string_view name, std::uint64_t commit = 0);
     void commit_one(Prepared& prepared);
     /// The claim that a checksum is right goes, durably, before anybody may store to the data.
     void drop_checksum(std::string_view name, std::uint32_t flags);

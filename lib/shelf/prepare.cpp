@@ -72,10 +72,10 @@ std::vector<std::byte> ShelfCore::encode_header(const Prepared& p, const Type& t
     return bytes;
 }
 
-void ShelfCore::require_spare(std::string_view name) {
-    if (catalogue_->ensure_spare()) return;
+void ShelfCore::require_spare(std::string_view name, std::uint64_t commit) {
+    if (catalogue_->ensure_spare(commit)) return;
     drain_quarantine();
-    if (catalogue_->ensure_spare()) return;
+    if (catalogue_->ensure_spare(commit)) return;
     // The catalogue itself may be what is in the way: scattered runs, full of superseded entries.
     try {
         guarded([&] { catalogue_->compact(); });
@@ -83,9 +83,11 @@ void ShelfCore::require_spare(std::string_view name) {
     }
     collect_freed();
     drain_quarantine();
-    if (!catalogue_->ensure_spare())
-        throw NoSpaceError(fmt::format("shelf '{}': '{}': full; erase blobs or use a larger shelf", parts_.name,
-                                       name));
+    if (catalogue_->ensure_spare(commit)) return;
+    if (commit > catalogue_->root().base_log_size && catalogue_->ensure_spare())
+        throw NoSpaceError(fmt::format("shelf '{}': '{}': too full for {} bytes in one commit; make smaller batches, or "
+                                       "erase blobs", parts_.name, name, commit));
+    throw NoSpaceError(fmt::format("shelf '{}': '{}': full; erase blobs or use a larger shelf", parts_.name, name));
 }
 
 // The shortest way: nothing but the commit. One lock, no allocation of ours.
@@ -106,11 +108,10 @@ void ShelfCore::put_inline(std::string_view name, std::span<const std::byte> dat
     const std::uint64_t now = now_ns();
     const auto lock = exclusive();
     start_writing();
-    require_spare(name);
     version.entry.id = catalogue_->take_id();
     Planner plan(*catalogue_, builder_, true);
     plan.put(version, now);
-    commit_built(now);
+    commit_built(name, now);
 }
 
 // Everything but the bytes: checks, entry, and for small blobs one extent for header and data.

@@ -71,10 +71,9 @@ void ShelfCore::refuse_sealed(std::string_view name, std::uint64_t size) {
 
 void ShelfCore::drop_checksum(std::string_view name, std::uint32_t flags) {
     start_writing();
-    require_spare(name);
     Planner plan(*catalogue_, builder_, true);
     plan.mark(name, flags & ~kEntryContentCrc, 0);
-    commit_built(now_ns());
+    commit_built(name, now_ns());
 }
 
 void ShelfCore::seal(std::string_view name) {
@@ -119,14 +118,13 @@ void ShelfCore::seal(std::string_view name) {
             }
             const auto lock = exclusive();
             start_writing();
-            require_spare(name);
             EntryView entry;
             // Replaced or renamed meanwhile: what bears the name now was not summed.
             if (catalogue_->find(name, entry) && entry.fixed.id == blob.id) {
                 if (!blob.inlined) touched_.erase(blob.offset);  // nobody stored since
                 Planner plan(*catalogue_, builder_, true);
                 plan.mark(name, entry.fixed.flags | kEntrySealed | kEntryContentCrc, crc);
-                commit_built(now_ns());
+                commit_built(name, now_ns());
                 return;
             }
         }

@@ -218,7 +218,7 @@ void Batch::commit() {
                 else if (op.what == State::Op::erase) plan.erase(op.name);
                 else plan.rename(op.name, op.to, true);
             }
-            if (!core.builder_.empty()) core.commit_built(now);
+            if (!core.builder_.empty()) core.commit_built("(batch)", now);
             for (State::Op& op : state_->ops)
                 if (op.prepared) op.prepared->header = op.prepared->data = {};
         }

@@ -184,7 +184,8 @@ public:
 
     std::size_t size() const noexcept;  ///< number of operations so far
     /// Applies all operations in order. Throws NotFoundError when an erase or rename names nothing at
-    /// its turn, ReadOnlyError when a put or rename meets a sealed blob; then nothing at all has happened.
+    /// its turn, ReadOnlyError when a put or rename meets a sealed blob, NoSpaceError when the shelf is too full for
+    /// it (a batch larger than the log needs several times its size for a moment); then nothing at all has happened.
     void commit();
 
     struct State;
@@ -227,10 +228,11 @@ public:
     /// makes a recorded checksum void, by a commit that is durable on return.
     View get(std::string_view name, Access access = Access::read) const;
 
-    /// Throws NotFoundError. Views of it stay valid; the space is reused after the last is gone.
+    /// Throws NotFoundError. Views of it stay valid; the space is reused after the last is gone. Works on a full
+    /// shelf.
     void erase(std::string_view name);
     /// Throws NotFoundError; ExistsError when `to` exists and `replace` is false, ReadOnlyError when it is
-    /// sealed.
+    /// sealed; NoSpaceError on a full shelf.
     void rename(std::string_view from, std::string_view to, bool replace = false);
     Batch batch();
 
