@@ -108,6 +108,26 @@ TEST_CASE("superblocks") {
         shelf.write_root(sb);
         expect_found(shelf, "entry");
     }
+    SUBCASE("ids used up, says the superblock: it can be read, not written, and mended without a guess") {
+        Superblock sb = shelf.root();
+        SUBCASE("the last one") { sb.next_id = UINT64_MAX; }
+        SUBCASE("the limit") { sb.next_id = kIdLimit; }
+        shelf.write_root(sb);
+        expect_found(shelf, "superblock copy");
+        CHECK(shelf.missing().empty());
+        {
+            Shelf s = Namespace::open(shelf.path).shelf("s");
+            CHECK_THROWS_AS(s.put("new", filled(10, 1), Type::value(Kind::bytes)), CorruptError);
+            CHECK_THROWS_AS(s.erase("again"), CorruptError);
+        }
+        CHECK(shelf.missing().empty());
+        CHECK(shelf.check(Repair::safe).exit_code() == 1);
+        CHECK(shelf.root().next_id < kIdLimit);
+        CHECK(shelf.missing().empty());
+        Shelf s = Namespace::open(shelf.path).shelf("s");
+        s.put("new", filled(10, 1), Type::value(Kind::bytes));
+        for (const auto& [name, info] : shelf.infos) REQUIRE(s.find("new")->id != info.id);
+    }
 }
 
 TEST_CASE("a newer format is refused, not judged") {

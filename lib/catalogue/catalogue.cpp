@@ -294,7 +294,8 @@ void Catalogue::apply(Bytes commit, bool live) {
         switch (r.type) {
             case RecordType::put:
                 if (r.new_name) ++blobs_;
-                next_id_ = std::max(next_id_, r.entry.fixed.id + 1);
+                // A forged id is a fault of that entry alone.
+                if (r.entry.fixed.id < kIdLimit) next_id_ = std::max(next_id_, r.entry.fixed.id + 1);
                 break;
             case RecordType::erase: --blobs_; break;
             case RecordType::alloc:

@@ -339,6 +339,9 @@ void Catalogue::write_root(Superblock& next) {
 
 void Catalogue::begin_session() {
     if (in_session_) return;
+    // Forged, or 2^31 sessions: an id that comes again would make salvage mix two blobs up.
+    if (next_id_ >= kIdLimit)
+        damaged(fmt::format("superblock: the next id is {}, ids end at {}; the shelf can be read", next_id_, kIdLimit));
     // Every fold asks all runs how large it may become: one that is damaged shows before anything is written.
     for (const auto& run : runs_) (void)run->header();
     // The process before us may have died between a store and its fence: what we read then is in the cache

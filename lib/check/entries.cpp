@@ -50,6 +50,10 @@ public:
 
     void check() {
         const std::uint64_t next_id = image_.root->next_id;
+        if (next_id >= kIdLimit)
+            image_.map_finding(Cure::accounts, Severity::error, fmt::format("superblock copy {}", image_.root_index),
+                               kSuperblockOffset[image_.root_index] + offsetof(Superblock, next_id),
+                               fmt::format("a next id below {}", kIdLimit), fmt::format("{}", next_id));
         for (EntryStream stream(image_); stream.next();) {
             const EntryView& entry = stream.entry();
             if (entry.tombstone()) continue;

@@ -17,9 +17,6 @@
 
 namespace pymm {
 
-/// Ids from here on are damage: each session takes 2^32 of them, so no shelf ever comes so far.
-inline constexpr std::uint64_t kIdLimit = std::uint64_t{1} << 63;
-
 /// One run of the root as far as it can be read.
 struct RunImage {
     format::RunRef ref{};
@@ -86,7 +83,7 @@ struct Image {
     std::vector<format::Extent> marked;
 
     void note_id(std::uint64_t id) noexcept {
-        if (id < kIdLimit) max_id = std::max(max_id, id);
+        if (id < format::kIdLimit) max_id = std::max(max_id, id);
     }
     /// Copies bytes of the data file. False when they are not there or cannot be read.
     bool read(std::uint64_t offset, std::uint64_t size, void* out) const noexcept {
