@@ -200,6 +200,8 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean, bool merge_all) {
     const bool new_run = has_tail || merge_all;
     if (!new_run) inputs = 0, level = 0;
 
+    // What is reserved can be written: nothing fails for lack of space once the accounts below have changed.
+    map_.reserve(0, kMapSize);
     std::vector<Extent> fresh;
     std::optional<RunRef> run;
     Superblock next = root_;
@@ -342,6 +344,7 @@ void Catalogue::begin_session() {
     // Forged, or 2^31 sessions: an id that comes again would make salvage mix two blobs up.
     if (next_id_ >= kIdLimit)
         damaged(fmt::format("superblock: the next id is {}, ids end at {}; the shelf can be read", next_id_, kIdLimit));
+    map_.reserve(0, kMapSize);
     // Every fold asks all runs how large it may become: one that is damaged shows before anything is written.
     for (const auto& run : runs_) (void)run->header();
     // The process before us may have died between a store and its fence: what we read then is in the cache

@@ -23,6 +23,7 @@
 #include "media/guarded_read.hpp"
 #include "media/log.hpp"
 #include "media/pmem2_handles.hpp"
+#include "media/size_limit.hpp"
 
 // Debian 12's headers lack some; the kernel's numbers do not change.
 #ifndef MADV_POPULATE_WRITE
@@ -208,7 +209,10 @@ void MappedMedia::prepare_for_writing() {
 
 void MappedMedia::reserve(std::uint64_t offset, std::uint64_t size) {
     check_usable(offset, size);
-    if (promised_.load(std::memory_order_relaxed) || device_ || size == 0) return;
+    if (device_ || size == 0) return;
+    // Not of a store through the mapping, which no limit stops.
+    if (granularity_ == Granularity::page && beyond_size_limit(offset + size)) fail("writing", offset, size, EFBIG);
+    if (promised_.load(std::memory_order_relaxed)) return;
     for (std::uint64_t at = round_down(offset, kChunk); at < offset + size; at += kChunk) {
         std::atomic_ref<std::uint8_t> chunk(chunk_of(at));
         if (chunk.load(std::memory_order_relaxed) & kBacked) continue;
@@ -336,6 +340,8 @@ std::uint64_t MappedMedia::write_once(std::uint64_t offset, const ::iovec* piece
     for (int i = 0; i < count; ++i) wanted += pieces[i].iov_len;
     // Whoever forces a fine granularity on an ordinary file has declared its page cache persistent.
     const bool sync = granularity_ == Granularity::page || dax_;
+    // Part of it would be written, and the rest be SIGXFSZ.
+    if (!device_ && beyond_size_limit(offset + wanted)) fail("writing", offset, wanted, EFBIG);
     for (;;) {
         const bool dsync = sync && !no_dsync_.load(std::memory_order_relaxed);
         const ssize_t done = ::pwritev2(fd_, pieces, count, at, dsync ? RWF_DSYNC : 0);
@@ -420,7 +426,8 @@ void MappedMedia::fail(const char* action, std::uint64_t offset, std::uint64_t s
     }
     const std::string text = fmt::format("{}: {} {} bytes at offset {} failed: {}{}", name(), action, size,
                                          offset, error_text(error), advice);
-    if (error == ENOSPC || error == EDQUOT) throw NoSpaceError(text, error);
+    // The media is sound after these: what was to be written is not.
+    if (error == ENOSPC || error == EDQUOT || error == EFBIG) throw NoSpaceError(text, error);
     throw IoError(text, error);
 }
 

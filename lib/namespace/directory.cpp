@@ -20,6 +20,7 @@
 #include "media/file_lease.hpp"
 #include "media/log.hpp"
 #include "media/mapped.hpp"
+#include "media/size_limit.hpp"
 
 namespace pymm {
 
@@ -244,6 +245,7 @@ Directory::Opened Directory::create(std::string_view name, const CreateOptions& 
     remove_leftovers(name);
 
     const std::string data_leaf = file(name, ".data"), map_leaf = file(name, ".map");
+    if (beyond_size_limit(capacity)) fail("sizing", data_leaf, EFBIG);
     const std::string fresh_leaf = fmt::format(".{}.map.{:016x}", name, random_u64());
     const auto make = [&](const std::string& leaf) {
         Fd fd(::openat(fd_.get(), leaf.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
