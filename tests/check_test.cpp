@@ -304,3 +304,63 @@ TEST_CASE("a check takes no writer's shelf for repair, and looks at it without")
     CHECK(report.findings.empty());
     CHECK(report.blobs == shelf.contents.size() + 1);
 }
+
+TEST_CASE("a damaged commit beside a live writer is found") {
+    const SampleShelf shelf;
+    Shelf open = Namespace::open(shelf.path).shelf("s");
+    for (unsigned i = 0; i < 5; ++i) open.put("more/" + std::to_string(i), filled(100, i), Type::value(Kind::bytes));
+    CHECK(shelf.check().clean());
+    const Superblock root = shelf.root();
+    flip(shelf.data, root.log_offset + 200);
+    const CheckReport report = shelf.check();
+    INFO(text_of(report));
+    CHECK(mentions(report, "log commit"));
+    CHECK(report.exit_code() == 4);
+    flip(shelf.data, root.log_offset + 200);
+    CHECK(shelf.check().clean());
+}
+
+TEST_CASE("forged sizes cost neither memory nor time") {
+    SampleShelf shelf;
+    std::string expected = "run ";
+    Superblock root = shelf.root();
+    root.capacity = std::uint64_t{1} << 42;
+    root.zone_shift = 32;
+    root.zone_offset = root.zone_size = 0;
+    std::filesystem::resize_file(shelf.data, root.capacity);
+    SUBCASE("a filter") {
+        RunRef& ref = root.runs[root.run_count - 1];
+        ref.offset = std::uint64_t{1} << 36;
+        ref.size = std::uint64_t{1} << 40;
+        alignas(8) std::byte page[kPage]{};
+        RunHeader header{};
+        header.page.magic = kPageMagic;
+        header.page.run_id = ref.run_id;
+        header.page.type = PageType::run;
+        header.uuid = root.uuid;
+        header.entries = ref.entries;
+        header.level = ref.level;
+        header.pages = static_cast<std::uint32_t>(ref.size / kPage);
+        header.leaf_start = 1;
+        header.leaf_count = 1;
+        header.filter_start = 2;
+        header.filter_count = header.pages - 2;
+        std::memcpy(page, &header, sizeof header);
+        header.page.crc = crc32c(page, kPage);
+        std::memcpy(page, &header, sizeof header);
+        overwrite(shelf.data, ref.offset, page, sizeof page);
+    }
+    SUBCASE("a log") {
+        root.zone_shift = 46;
+        root.capacity = std::uint64_t{1} << 56;
+        expected = "data file";
+        std::filesystem::resize_file(shelf.data, 64 << 20);
+        root.log_offset = 32 << 20;
+        root.log_size = root.capacity - root.log_offset;
+        root.flags &= ~kSuperblockClean;
+    }
+    shelf.write_root(root);
+    const CheckReport report = shelf.check();
+    CHECK(report.exit_code() == 4);
+    CHECK(mentions(report, expected));  // the superblock's numbers are in range
+}

@@ -140,6 +140,10 @@ std::vector<format::Extent> root_extents(const format::Superblock& sb);
 
 /// Both superblock copies and the data header; sets root, live, and marks what the root names. Throws VersionError.
 void check_root(Image& image);
+/// A copy of the commit of `size` bytes at `offset` of the data file. False unless it is sound; nothing is allocated
+/// before that is known, as sizes can be forged.
+bool copy_commit(const Image& image, std::uint64_t offset, std::uint64_t size, std::uint64_t sequence,
+                 std::uint64_t salt, std::vector<std::byte>& bytes);
 /// Every commit; sets tail and sequence.
 void check_log(Image& image);
 /// Every page of every run; fills runs.

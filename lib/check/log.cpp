@@ -22,10 +22,7 @@ bool read_commit(Image& image, std::uint64_t at, std::uint64_t sequence, CommitH
     if (header.magic != kCommitMagic || header.salt != root.log_salt || header.sequence != sequence ||
         header.size < sizeof header || header.size > root.log_size - at)
         return false;
-    bytes.resize(header.size);
-    std::size_t size = 0;
-    return image.read(root.log_offset + at, header.size, bytes.data()) &&
-           check_commit(bytes, sequence, root.log_salt, size) == nullptr;
+    return copy_commit(image, root.log_offset + at, header.size, sequence, root.log_salt, bytes);
 }
 
 // A sound commit of this incarnation behind `at`: then what was expected there was acknowledged once.
@@ -34,8 +31,11 @@ bool find_later(Image& image, std::uint64_t at, std::uint64_t& where, std::uint6
     constexpr std::uint64_t piece = 1 << 20;
     std::vector<std::byte> buffer(std::min(piece, root.log_size));
     std::vector<std::byte> bytes;
-    for (std::uint64_t from = round_up(at, kLine); from + sizeof(CommitHeader) <= root.log_size; from += piece) {
-        const std::uint64_t n = std::min(piece, root.log_size - from);
+    // A forged log may reach far past the file.
+    const std::uint64_t size = image.target.data.size();
+    const std::uint64_t end = root.log_offset < size ? std::min(root.log_size, size - root.log_offset) : 0;
+    for (std::uint64_t from = round_up(at, kLine); from + sizeof(CommitHeader) <= end; from += piece) {
+        const std::uint64_t n = std::min(piece, end - from);
         if (!image.read(root.log_offset + from, n, buffer.data())) continue;
         for (std::uint64_t i = 0; i + sizeof(CommitHeader) <= n; i += kLine) {
             CommitHeader header;
@@ -54,6 +54,22 @@ bool find_later(Image& image, std::uint64_t at, std::uint64_t& where, std::uint6
 }
 
 }  // namespace
+
+bool copy_commit(const Image& image, std::uint64_t offset, std::uint64_t size, std::uint64_t sequence,
+                 std::uint64_t salt, std::vector<std::byte>& bytes) {
+    const Media& data = image.target.data;
+    if (offset > data.size() || size > data.size() - offset) return false;
+    const std::byte* fault = nullptr;
+    const char* problem = nullptr;
+    std::size_t found = 0;
+    if (!survives_bus_error(
+            [&]() noexcept { problem = check_commit({data.data() + offset, size}, sequence, salt, found); }, fault) ||
+        problem != nullptr || found != size)
+        return false;
+    bytes.resize(size);
+    // The copy is what counts: a writer may be beside us.
+    return image.read(offset, size, bytes.data()) && check_commit(bytes, sequence, salt, found) == nullptr;
+}
 
 void check_log(Image& image) {
     const Superblock& root = *image.root;
@@ -89,6 +105,14 @@ void check_log(Image& image) {
             });
         }
         image.progress(0);
+        // As a reader does: what the writer says is durable is there, unless it speaks of the next log by now.
+        if (image.live && limit != UINT64_MAX && image.sequence < limit &&
+            Catalogue::live_limit(image.target.map, root.log_salt) != UINT64_MAX && image.target.lease->writer_alive()) {
+            image.incomplete = image.log_gap = true;
+            image.data_finding(Cure::catalogue, Severity::error, name(image.sequence + 1),
+                               root.log_offset + image.log_used, fmt::format("commits up to {}", limit),
+                               "damage; its writer has made them");
+        }
         // As at opening: beside a writer the end is where it says; after a clean close nothing follows.
         if (image.live || clean) break;
         std::uint64_t where = 0, sequence = 0;

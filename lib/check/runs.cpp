@@ -18,6 +18,7 @@ namespace {
 
 // So many bad pages in a row end the look at a run: a forged size must not keep us busy for days.
 constexpr std::uint32_t kGiveUp = 1 << 16;
+constexpr std::uint32_t kGiveUpFilter = 1 << 10;
 
 class RunCheck {
 public:
@@ -86,10 +87,13 @@ private:
 
     void load_filter() {
         const RunHeader& h = *run_.header;
-        filter_.resize(std::uint64_t{h.filter_count} * kPage);
-        for (std::uint32_t i = 0; i < h.filter_count; ++i) {
+        // Grows with what is there: a forged count must not cost memory or time.
+        std::uint32_t bad = 0;
+        for (std::uint32_t i = 0; i < h.filter_count && bad < kGiveUpFilter; ++i) {
+            filter_.resize(filter_.size() + kPage);
             PageProblem ignored;  // reported when its turn comes
             const bool sound = read(h.filter_start + i, ignored) && page_.header().type == PageType::filter;
+            bad = sound ? 0 : bad + 1;
             // A page that cannot be read says nothing about any name.
             if (sound) std::memcpy(filter_.data() + i * kPage, page_.bytes, kPage);
             else std::memset(filter_.data() + i * kPage, 0xff, kPage);
@@ -175,8 +179,8 @@ private:
         const std::uint64_t hash = name_hash(name);
         const std::uint64_t blocks = std::uint64_t{run_.header->filter_count} * kFilterBlocksPerPage;
         const std::uint64_t block = filter_block(hash, blocks);
-        return filter_has(filter_.data() + block / kFilterBlocksPerPage * kPage +
-                              kFilterBlock * (1 + block % kFilterBlocksPerPage), hash);
+        const std::uint64_t at = block / kFilterBlocksPerPage * kPage + kFilterBlock * (1 + block % kFilterBlocksPerPage);
+        return at >= filter_.size() || filter_has(filter_.data() + at, hash);
     }
 
     void check_space(std::uint32_t number) {

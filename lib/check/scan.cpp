@@ -71,9 +71,7 @@ private:
     void commit(std::uint64_t at) {
         CommitHeader h;
         if (!image_.read(at, sizeof h, &h) || h.size < sizeof h || h.size % 8 != 0 || h.size > capacity_ - at) return;
-        bytes_.resize(h.size);
-        std::size_t size = 0;
-        if (image_.read(at, h.size, bytes_.data()) && check_commit(bytes_, h.sequence, h.salt, size) == nullptr)
+        if (copy_commit(image_, at, h.size, h.sequence, h.salt, bytes_))
             out_.commits.push_back({at, h.size, h.sequence, h.salt});
     }
 

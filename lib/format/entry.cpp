@@ -65,6 +65,7 @@ const char* entry_problem(const EntryView& entry, std::uint64_t capacity) noexce
     if (!inside(e.offset, e.extent)) return "entry: extent outside the data area or unaligned";
     if (!inside(e.header_offset, e.header_size)) return "entry: header outside the data area";
     if (e.header_size < sizeof(ExtentHeader)) return "entry: header too small";
+    if (e.header_size > extent_header_size(kMaxName, kMaxType)) return "entry: header too large";
     if (e.size > e.extent) return "entry: size exceeds the extent";
     if (e.size >= kPage && e.offset % kPage != 0) return "entry: extent not on a page";
     return nullptr;
