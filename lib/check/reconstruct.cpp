@@ -194,20 +194,14 @@ private:
         for (EntryStream stream(image_); stream.next();)
             if (!stream.entry().tombstone()) in_runs = std::max(in_runs, stream.entry().fixed.sequence);
         image_.sequence = in_runs;
-        std::vector<FoundCommit> commits;
-        for (const FoundCommit& c : scan_.commits) {
-            if (!inside_a_blob(c.offset)) commits.push_back(c);
+        for (const FoundCommit& c : scan_.commits)
             plan_.keep.push_back({c.offset & ~(kLine - 1), round_up(c.size, kLine)});
-        }
-        if (commits.empty()) return;
-        std::sort(commits.begin(), commits.end(),
-                  [](const FoundCommit& a, const FoundCommit& b) { return a.sequence < b.sequence; });
-        const FoundCommit newest = commits.back();
-        if (newest.sequence < in_runs) return;
+        const std::vector<FoundCommit>* const log = newest_log();
+        if (log == nullptr || log->back().sequence < in_runs) return;
+        const FoundCommit newest = log->back();
         std::vector<std::byte> bytes;
         std::uint64_t expected = 0;
-        for (const FoundCommit& c : commits) {
-            if (c.salt != newest.salt) continue;
+        for (const FoundCommit& c : *log) {
             if (expected != 0 && c.sequence != expected) image_.log_gap = true;
             expected = c.sequence + 1;
             bytes.resize(c.size);
@@ -221,9 +215,59 @@ private:
         image_.sequence = newest.sequence;
     }
 
+    // Commits by incarnation; of those that are no part of a blob's data, the one that ends last. A header alone
+    // proves no blob: those of erased ones stay where they are, and a log may lie where the data were.
+    const std::vector<FoundCommit>* newest_log() {
+        for (const FoundCommit& c : scan_.commits) logs_[c.salt].push_back(c);
+        for (auto& [salt, log] : logs_) {
+            std::sort(log.begin(), log.end(), [](const FoundCommit& a, const FoundCommit& b) {
+                return a.sequence != b.sequence ? a.sequence < b.sequence : a.offset < b.offset;
+            });
+            // A blob may hold a copy of some.
+            log.erase(std::unique(log.begin(), log.end(),
+                                  [](const FoundCommit& a, const FoundCommit& b) { return a.sequence == b.sequence; }),
+                      log.end());
+        }
+        std::unordered_set<std::uint64_t> in_runs;
+        for (EntryStream stream(image_); stream.next();)
+            if (!stream.entry().tombstone() && !stream.entry().inlined()) in_runs.insert(stream.entry().fixed.id);
+        const std::vector<FoundCommit>* best = nullptr;
+        for (const auto& [salt, log] : logs_) {
+            if (best != nullptr && best->back().sequence >= log.back().sequence) continue;
+            const std::uint64_t at = log.back().offset;
+            const bool stored = std::any_of(scan_.headers.begin(), scan_.headers.end(), [&](const FoundHeader& h) {
+                return at >= h.fixed.offset && at - h.fixed.offset < h.fixed.extent &&
+                       (in_runs.contains(h.fixed.id) || put_in_another_log(h, salt));
+            });
+            if (!stored) best = &log;
+        }
+        return best;
+    }
+
+    // The blob was put, and not given back, by a log that does not lie in it.
+    bool put_in_another_log(const FoundHeader& h, std::uint64_t salt) {
+        std::vector<std::byte> bytes;
+        for (const auto& [other, log] : logs_) {
+            if (other == salt || log.back().sequence <= h.fixed.sequence) continue;
+            bool alive = false;
+            for (const FoundCommit& c : log) {
+                if (!copy_commit(image_, c.offset, c.size, c.sequence, c.salt, bytes)) continue;
+                (void)for_each_record(bytes, plan_.capacity, false, [&](const Record& r) {
+                    const bool frees = r.type == RecordType::free && h.fixed.offset >= r.extent.offset &&
+                                       h.fixed.offset - r.extent.offset < r.extent.size;
+                    if (frees) alive = false;
+                    if (r.type == RecordType::put && r.entry.fixed.id == h.fixed.id) alive = true;
+                });
+            }
+            if (alive) return true;
+        }
+        return false;
+    }
+
     Image& image_;
     Plan& plan_;
     Scan scan_;
+    std::map<std::uint64_t, std::vector<FoundCommit>> logs_;  // by salt, each in order
     std::uint64_t next_run_id_ = 1;
 };
 

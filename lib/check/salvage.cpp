@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <unordered_set>
+#include <utility>
 
 #include "catalogue/space_map.hpp"
 #include "check/entry_check.hpp"
@@ -47,6 +48,7 @@ public:
         claim_metadata();
         decide();
         recover();
+        settle_doubtful();
         std::sort(plan_.extra.begin(), plan_.extra.end(),
                   [](const NewEntry& a, const NewEntry& b) { return a.name < b.name; });
         const std::int64_t expected =
@@ -62,6 +64,7 @@ private:
         new_header,  // the entry is sound, its extent header is not
         aside,       // under lost+found: what it is, or whether it still means something, is not sure
         aside_raw,   // the same, and its type is not known
+        if_left,     // aside_raw, unless its bytes turn out to be another's: nothing but the entry speaks for it
         drop,
     };
 
@@ -106,8 +109,10 @@ private:
         const bool sound = image_.read(e.header_offset, e.header_size, buffer_.data()) &&
                            decode_extent_header(buffer_, e.header_offset, plan_.base.uuid, header) == nullptr;
         const bool outside = (e.flags & kEntryTypeInHeader) != 0;
-        if (sound && compare_header(e, header.fixed).field != nullptr) return Fate::aside_raw;
-        if (!sound && outside) return Fate::aside_raw;
+        const bool confirmed = sound && compare_header(e, header.fixed).field == nullptr;
+        // Taken, but perhaps for what came after it.
+        if (unsure && !confirmed) return Fate::if_left;
+        if (!confirmed && (sound || outside)) return Fate::aside_raw;
         if (type_problem_of(outside ? header.type : entry.type, e.size) != nullptr) return Fate::aside_raw;
         if (aside) return outside ? Fate::aside_raw : Fate::aside;
         return sound ? Fate::keep : Fate::new_header;
@@ -135,7 +140,7 @@ private:
             if (f != Fate::drop) ids.push_back(entry.fixed.id);
             image_.note_id(entry.fixed.id);
             if (entry.fixed.id >= kIdLimit) shared_ids_.insert(entry.fixed.id);
-            if (f == Fate::drop || entry.inlined()) continue;
+            if (f == Fate::drop || f == Fate::if_left || entry.inlined()) continue;
             extents.clear();
             if (f == Fate::keep) append_extents(entry.fixed, extents);
             else if (entry.fixed.extent != 0) extents.push_back(trimmed(entry.fixed));
@@ -205,7 +210,7 @@ private:
             plan_.extra.push_back(std::move(fresh));
             return;
         }
-        if (f == Fate::aside_raw) {
+        if (f == Fate::aside_raw || f == Fate::if_left) {
             fresh.type = encoded_raw();
             fresh.fixed.flags &= ~(kEntryContentCrc | kEntrySealed);
             if (!entry.inlined()) {
@@ -214,7 +219,24 @@ private:
                 fresh.fixed.size = std::min(fresh.fixed.size, x.size);
             }
         }
+        if (f == Fate::if_left) {
+            doubtful_.emplace_back(std::move(fresh), entry.name);
+            return;
+        }
         put_aside(std::move(fresh), entry.name);
+    }
+
+    void settle_doubtful() {
+        for (auto& [fresh, name] : doubtful_) {
+            Entry& e = fresh.fixed;
+            if (claimed_.overlaps(e.offset, e.extent)) {
+                note(name, "it was left out: its bytes are another's", e.offset);
+                continue;
+            }
+            claimed_.add(e.offset, e.extent);
+            if (!used_ids_.insert(e.id).second) e.id = ++image_.max_id;
+            put_aside(std::move(fresh), name);
+        }
     }
 
     void put_aside(NewEntry fresh, std::string_view name) {
@@ -326,6 +348,7 @@ private:
     std::uint64_t kept_ = 0;
     std::unordered_set<std::string> aside_names_;
     std::unordered_set<std::uint64_t> shared_ids_, found_ids_, used_ids_;
+    std::vector<std::pair<NewEntry, std::string>> doubtful_;
     std::vector<std::byte> buffer_;
 };
 
