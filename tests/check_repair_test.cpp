@@ -1,11 +1,18 @@
 // Repair: what needs no guess is mended by fsck -p, a damaged or lost catalogue by fsck -y. Afterwards a second check
 // is clean, the shelf opens, and what was sound is still there.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <thread>
+#include <utility>
 
+#include "check/saved.hpp"
 #include "check_files.hpp"
 #include "format/crc32c.hpp"
 
@@ -213,4 +220,113 @@ TEST_CASE("beside a live writer there is no false alarm") {
     MESSAGE(i << " checks beside " << changes.load() << " changes");
     s.close();
     CHECK(shelf.check().findings.empty());
+}
+
+TEST_CASE("a writer that comes while a check reads contents raises no alarm") {
+    const Scratch scratch;
+    const Namespace ns = Namespace::open(scratch.path());
+    {
+        Shelf s = ns.create("s", {.capacity = 16 << 20, .log_size = 8192, .checksum = true});
+        for (int i = 10; i < 24; ++i) s.put("big/" + std::to_string(i), filled(1 << 20, static_cast<unsigned>(i)));
+        s.close();
+    }
+    bool came = false;
+    CheckOptions options;
+    options.scrub = true;
+    options.progress = [&](std::uint64_t, std::uint64_t) {
+        if (came) return;
+        came = true;
+        // What the check has not seen yet goes, and its bytes become others.
+        Shelf s = ns.shelf("s");
+        for (int i = 20; i < 24; ++i) s.erase("big/" + std::to_string(i));
+        for (int i = 0; i < 4; ++i) s.put("new/" + std::to_string(i), filled(1 << 20, 99));
+        s.close();
+    };
+    const CheckReport report = pymm::check(scratch.path(), "s", options);
+    INFO(text_of(report));
+    CHECK(came);
+    CHECK(report.exit_code() == 0);
+}
+
+TEST_CASE("a check that repairs keeps nobody from other shelves") {
+    const SampleShelf shelf;
+    CheckOptions options;
+    options.repair = Repair::safe;
+    bool free = true, asked = false;
+    options.progress = [&](std::uint64_t, std::uint64_t) {
+        const int fd = ::open(shelf.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        free = free && ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+        asked = true;
+        ::close(fd);
+    };
+    CHECK(pymm::check(shelf.path, "s", options).clean());
+    CHECK(asked);
+    CHECK(free);
+}
+
+TEST_CASE("a data file of a size that none has is left alone while somebody writes") {
+    const SampleShelf shelf;
+    Shelf s = Namespace::open(shelf.path).shelf("s");
+    const auto size = std::filesystem::file_size(shelf.data);
+    std::filesystem::resize_file(shelf.data, size + 100);
+    CHECK_THROWS_AS(shelf.check(Repair::all), BusyError);
+    CHECK(std::filesystem::file_size(shelf.data) == size + 100);
+}
+
+TEST_CASE("a .map made anew is for nobody whom the old one was not for") {
+    const SampleShelf shelf;
+    REQUIRE(::chmod(shelf.map.c_str(), 0600) == 0);
+    REQUIRE(::chmod(shelf.data.c_str(), 0664) == 0);
+    mode_t expected = 0600;
+    SUBCASE("too short") { std::filesystem::resize_file(shelf.map, 100); }
+    SUBCASE("missing: as the .data") {
+        std::filesystem::remove(shelf.map);
+        expected = 0664;
+    }
+    CHECK(shelf.check(Repair::all).repaired);
+    struct stat st;
+    REQUIRE(::stat(shelf.map.c_str(), &st) == 0);
+    CHECK((st.st_mode & 0777) == expected);
+}
+
+TEST_CASE("the data file of another shelf is not made to fit by a safe repair") {
+    const SampleShelf shelf, other;
+    std::filesystem::copy_file(other.data, shelf.data, std::filesystem::copy_options::overwrite_existing);
+    flip(shelf.data, 45);  // reserved bytes: the uuid is legible, the checksum is wrong
+    const auto before = file_bytes(shelf.data);
+    const CheckReport report = shelf.check(Repair::safe);
+    INFO(text_of(report));
+    CHECK((report.exit_code() & 4) != 0);
+    CHECK(file_bytes(shelf.data) == before);
+}
+
+TEST_CASE("what the device cannot give does not keep the rest from being saved") {
+    // A descriptor that answers EIO where no memory is.
+    const int memory = ::open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    if (memory < 0) {
+        MESSAGE("skipped: no /proc/self/mem here");
+        return;
+    }
+    constexpr std::uint64_t at = 0x10000000;
+    void* const got = ::mmap(reinterpret_cast<void*>(at), 3 * kPage, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (got != reinterpret_cast<void*>(at)) {
+        MESSAGE("skipped: the addresses are taken");
+        ::close(memory);
+        return;
+    }
+    std::memset(got, 'a', 3 * kPage);
+    ::munmap(static_cast<std::byte*>(got) + kPage, kPage);
+    const Scratch scratch;
+    const int directory = ::open(scratch.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const std::string saved = save_replaced({directory, scratch.path(), "s", -1, memory}, {{{at + 64, 3 * kPage - 64}}});
+    const auto bytes = file_bytes(saved + "/s.data");
+    REQUIRE(bytes.size() == at + 3 * kPage);
+    for (const auto& [offset, value] : {std::pair{63ull, '\0'}, {64ull, 'a'}, {4095ull, 'a'}, {4096ull, '\0'},
+                                        {8191ull, '\0'}, {8192ull, 'a'}, {12287ull, 'a'}})
+        CHECK_MESSAGE(bytes[at + offset] == static_cast<std::byte>(value), offset);
+    ::munmap(got, kPage);
+    ::munmap(static_cast<std::byte*>(got) + 2 * kPage, kPage);
+    ::close(memory);
+    ::close(directory);
 }

@@ -131,11 +131,6 @@ private:
             return hopeless(data_, "data file", fmt::format("at least {} bytes", 2 * kPage),
                             fmt::format("{}", data_.st.st_size), "restore it from a copy, or erase the shelf");
 
-        // A size that no shelf has: what is behind the last whole page is kept, in a page.
-        if (options_.repair == Repair::all && data_.st.st_size % static_cast<off_t>(kPage) != 0) {
-            const auto whole = static_cast<off_t>(round_up(static_cast<std::uint64_t>(data_.st.st_size), kPage));
-            if (::ftruncate(data_.fd.get(), whole) != 0) fail("sizing " + data_.path, errno);
-        }
         const bool stand_in = !map_.fd || map_.st.st_size < static_cast<off_t>(kMapSize);
         // The writer's lock lies on the .map; where there is none, nobody has the shelf open.
         FileLease lease(duplicate(map_.fd ? map_.fd : data_.fd).release(), duplicate(data_.fd).release(),
@@ -143,6 +138,13 @@ private:
         if (write_ && !lease.try_acquire_writer())
             throw BusyError(fmt::format("{}: shelf '{}' is open for writing; close it there, or check it without "
                                         "repair", path_, name_));
+        // With the lock, nobody erases or replaces a shelf that has its .map: others need not wait for us.
+        if (!stand_in) exclusive = Fd();
+        // A size that no shelf has: what is behind the last whole page is kept, in a page.
+        if (options_.repair == Repair::all && data_.st.st_size % static_cast<off_t>(kPage) != 0) {
+            const auto whole = static_cast<off_t>(round_up(static_cast<std::uint64_t>(data_.st.st_size), kPage));
+            if (::ftruncate(data_.fd.get(), whole) != 0) fail("sizing " + data_.path, errno);
+        }
         std::unique_ptr<Media> map;
         if (stand_in) {
             std::byte bytes[kMapSize];
@@ -170,7 +172,7 @@ private:
         if (stand_in && report.repaired) {
             publish(*map);
             // Whoever still reads the old file never learns of the new one.
-            report.reopen = map_.fd && lease.extent_marked(0, max_capacity);
+            report.reopen = lease.extent_marked(0, max_capacity);
         }
         return report;
     }
@@ -187,10 +189,11 @@ private:
         Fd fd(::openat(dir_.get(), fresh.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
         if (!fd) fail("creating " + path_ + "/" + fresh, errno);
         try {
-            // As the .data is: the same people may read and write it.
-            if (::geteuid() == 0 && ::fchown(fd.get(), data_.st.st_uid, data_.st.st_gid) != 0)
+            // As the one before, else as the .data is: the same people may read and write it.
+            const struct stat& like = map_.fd ? map_.st : data_.st;
+            if (::geteuid() == 0 && ::fchown(fd.get(), like.st_uid, like.st_gid) != 0)
                 fail("giving away " + fresh, errno);
-            if (::fchmod(fd.get(), data_.st.st_mode & 0777) != 0) fail("setting the mode of " + fresh, errno);
+            if (::fchmod(fd.get(), like.st_mode & 0777) != 0) fail("setting the mode of " + fresh, errno);
             if (::pwrite(fd.get(), map.data(), kMapSize, 0) != static_cast<ssize_t>(kMapSize))
                 fail("writing " + fresh, errno != 0 ? errno : EIO);
             if (::fsync(fd.get()) != 0 || ::fsync(data_.fd.get()) != 0) fail("syncing " + fresh, errno);

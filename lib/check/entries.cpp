@@ -11,6 +11,7 @@
 #include "check/entry_stream.hpp"
 #include "check/image.hpp"
 #include "format/crc32c.hpp"
+#include "format/superblock.hpp"
 
 namespace pymm {
 
@@ -26,7 +27,7 @@ public:
     explicit Confirm(Image& image) : image_(image) {}
 
     bool still_so(const EntryView& entry) {
-        if (!image_.live) return true;
+        if (!written_beside()) return true;
         try {
             if (!catalogue_)
                 catalogue_ = std::make_unique<Catalogue>(image_.target.map, image_.target.data, image_.target.lease);
@@ -40,6 +41,17 @@ public:
     }
 
 private:
+    // A writer may also have come after the check began; a new root precedes whatever it changes.
+    bool written_beside() {
+        if (image_.live) return true;
+        if (image_.target.lease == nullptr || image_.options.repair != Repair::none) return false;
+        std::vector<std::byte> copies(2 * kSuperblockSize);
+        guarded_copy(copies.data(), image_.target.map, 0, copies.size(), "superblocks");
+        const SuperblockChoice now = choose_superblock(copies);
+        image_.live = now.best && now.best->generation != image_.root->generation;
+        return image_.live;
+    }
+
     Image& image_;
     std::unique_ptr<Catalogue> catalogue_;
 };

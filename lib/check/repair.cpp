@@ -109,7 +109,8 @@ bool repair(Image& image) {
         reporter.cured(Cure::superblock, "written again from the other copy");
         changed = true;
     }
-    if (reporter.any(Cure::data_header)) {
+    // Nothing else proves that the two files belong together.
+    if (reporter.any(Cure::data_header) && reporter.errors(Cure::catalogue) == 0) {
         save_replaced(image, {});
         write_data_header(image, image.root->uuid, image.root->capacity);
         reporter.cured(Cure::data_header, "written again from the superblock");

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <utility>
 #include <vector>
 
 #include "namespace/directory.hpp"
@@ -39,10 +40,20 @@ std::string utc_text(int attempt) {
 
 void copy_range(int from, int to, std::uint64_t offset, std::uint64_t size, const std::string& name) {
     std::vector<std::byte> buffer(std::min<std::uint64_t>(size, 1 << 20));
+    bool by_pages = false;
     while (size != 0) {
-        const ssize_t got = ::pread(from, buffer.data(), std::min<std::uint64_t>(size, buffer.size()),
-                                    static_cast<off_t>(offset));
+        std::uint64_t want = std::min<std::uint64_t>(size, buffer.size());
+        if (by_pages) want = std::min(want, kPage - offset % kPage);
+        const ssize_t got = ::pread(from, buffer.data(), want, static_cast<off_t>(offset));
         if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && errno == EIO) {
+            // What the device cannot give is no loss; what lies around it is saved page by page.
+            if (std::exchange(by_pages, true)) {
+                offset += want;
+                size -= want;
+            }
+            continue;
+        }
         if (got < 0) fail("reading " + name, errno);
         if (got == 0) return;  // the file ends here
         for (ssize_t done = 0; done < got;) {
