@@ -220,6 +220,16 @@ TEST_CASE("one half is missing, or half made") {
     // The data may be all that is left of a lost shelf: not without force.
     CHECK_THROWS_AS(ns.create("a", {.capacity = 1 << 20}), ExistsError);
     CHECK(fs::exists(path + "/a.data"));
+    // Not even when its header is damaged, where that says whether it was ever used.
+    {
+        std::fstream data(path + "/a.data", std::ios::binary | std::ios::in | std::ios::out);
+        char word[8]{}, zeros[8]{};
+        data.seekg(8).read(word, 8);
+        data.seekp(8).write(zeros, 8).flush();
+        CHECK_THROWS_AS(ns.create("a", {.capacity = 1 << 20}), ExistsError);
+        CHECK(fs::exists(path + "/a.data"));
+        data.seekp(8).write(word, 8).flush();
+    }
     fs::rename(path + "/kept", path + "/a.map");
     CHECK(read(ns.shelf("a")) == "value");
     fs::remove(path + "/a.map");

@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "catalogue/random.hpp"
+#include "format/crc32c.hpp"
 #include "format/names.hpp"
 #include "media/file_lease.hpp"
 #include "media/log.hpp"
@@ -71,9 +72,12 @@ bool never_used(const Fd& data) {
     DataHeader header;
     std::memcpy(&header, page.data(), sizeof header);
     if (header.used != 0 || (header.version != 0 && header.version != kVersion)) return false;
-    if (header.magic == kDataMagic) return true;
+    if (header.magic == kDataMagic && header.version != 0 && header.crc == crc32c(&header, offsetof(DataHeader, crc)))
+        return true;
+    // A damaged header may also be that of a lost shelf: then there is something behind it.
     const bool rest = std::any_of(page.begin() + sizeof header, page.end(), [](std::byte b) { return b != std::byte{}; });
-    return header.magic == 0 && !rest && ::lseek(data.get(), kPage, SEEK_DATA) < 0 && errno == ENXIO;
+    return (header.magic == 0 || header.magic == kDataMagic) && !rest && ::lseek(data.get(), kPage, SEEK_DATA) < 0 &&
+           errno == ENXIO;
 }
 
 }  // namespace
