@@ -266,6 +266,32 @@ void before_us(int, siginfo_t* info, void*) {
 
 }  // namespace
 
+TEST_CASE("guarded reads: a handler above ours that blocks the signal and calls us") {
+    const test::Scratch scratch;
+    const std::string path = scratch.path() + "/file";
+    const Ended ended = in_child([&] {
+        const auto media = file_of(path, 64 << 10);
+        static struct sigaction ours;
+        struct sigaction above {};
+        above.sa_sigaction = [](int signal, siginfo_t* info, void* context) { ours.sa_sigaction(signal, info, context); };
+        above.sa_flags = SA_SIGINFO;  // no SA_NODEFER
+        ::sigaction(SIGBUS, &above, &ours);
+        (void)::truncate(path.c_str(), 0);
+        int errors = 0;
+        for (int i = 0; i < 3; ++i) {
+            std::byte byte{};
+            try {
+                guarded_copy(&byte, *media, 0, 1, "test");
+            } catch (const IoError&) {
+                ++errors;
+            }
+        }
+        if (errors != 3) ::_exit(1);
+    });
+    CHECK(WIFEXITED(ended.status));
+    CHECK(WEXITSTATUS(ended.status) == 0);
+}
+
 TEST_CASE("a program's own load from a shortened file: one message, then the signal") {
     const test::Scratch scratch;
     const Ended ended = in_child([&] { load_through_a_view(scratch.path()); });

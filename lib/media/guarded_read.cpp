@@ -63,6 +63,11 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
     const bool raised = info->si_code == SI_TKILL && info->si_pid == ::getpid();
     if (detail::BusGuard* guard = detail::bus_guard; guard != nullptr && (synchronous || raised)) {
         guard->fault = synchronous ? static_cast<const volatile std::byte*>(info->si_addr) : nullptr;
+        // A handler above ours may have been installed without SA_NODEFER: the jump leaves its mask behind.
+        sigset_t ours;
+        ::sigemptyset(&ours);
+        ::sigaddset(&ours, SIGBUS);
+        ::pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
         siglongjmp(guard->back, 1);
     }
     const int error = errno;
