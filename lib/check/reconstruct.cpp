@@ -235,7 +235,7 @@ private:
         for (const auto& [salt, log] : logs_) {
             if (best != nullptr && best->back().sequence >= log.back().sequence) continue;
             const std::uint64_t at = log.back().offset;
-            const bool stored = std::any_of(scan_.headers.begin(), scan_.headers.end(), [&](const FoundHeader& h) {
+            const bool stored = std::any_of(scan_.headers.begin(), scan_.headers.end(), [&, salt = salt](const FoundHeader& h) {
                 return at >= h.fixed.offset && at - h.fixed.offset < h.fixed.extent &&
                        (in_runs.contains(h.fixed.id) || put_in_another_log(h, salt));
             });
