@@ -324,14 +324,14 @@ TEST_CASE("forged sizes cost neither memory nor time") {
     SampleShelf shelf;
     std::string expected = "run ";
     Superblock root = shelf.root();
-    root.capacity = std::uint64_t{1} << 42;
+    root.capacity = std::uint64_t{1} << 39;  // as much as the thread sanitizer leaves room for
     root.zone_shift = 32;
     root.zone_offset = root.zone_size = 0;
     std::filesystem::resize_file(shelf.data, root.capacity);
     SUBCASE("a filter") {
         RunRef& ref = root.runs[root.run_count - 1];
         ref.offset = std::uint64_t{1} << 36;
-        ref.size = std::uint64_t{1} << 40;
+        ref.size = std::uint64_t{1} << 38;
         alignas(8) std::byte page[kPage]{};
         RunHeader header{};
         header.page.magic = kPageMagic;
