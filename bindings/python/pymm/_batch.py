@@ -66,8 +66,8 @@ class Batch:
         batch, self._batch = self._open(), None
         if kind is not None:
             return
-        try:
-            batch.commit()
-        except NotFound as error:
-            raise KeyError(str(error)) from None
-        self._shelf._changed(*self._names)
+        with self._shelf._changing(*self._names):
+            try:
+                batch.commit()
+            except NotFound as error:
+                raise KeyError(str(error)) from None

@@ -34,6 +34,23 @@ class _State:
         self.path = path
 
 
+class _Change:
+    """Variables change inside the block: what other threads load meanwhile is not kept."""
+
+    __slots__ = ("_shelf", "_names")
+
+    def __init__(self, one: shelf, names: tuple[str, ...]) -> None:
+        self._shelf = one
+        self._names = names
+
+    def __enter__(self) -> None:
+        self._shelf._begin()
+
+    def __exit__(self, *error: object) -> None:
+        # Also when it failed: what was kept is loaded anew at the next access.
+        self._shelf._end(*self._names)
+
+
 def _open_handle(name: str, path: str, mode: str, capacity: int, checksum: bool) -> _pymm.Handle:
     if mode == "w":
         # A notebook cell that makes a shelf anew is run again: the old object is done with. Views of
@@ -88,6 +105,11 @@ class shelf(_pymm.ShelfBase):
     Opening a shelf that is open in this process gives the same object. With mode='r' every access looks
     at the newest version that the writer has committed, and arrays are read-only.
 
+    Threads may share a shelf; each call is one step. `s.n += 1` on a number is two, a load and an assignment, and
+    another thread may come between. In a forked child the shelf belongs to the parent: open it there by its name.
+
+    `with pymm.shelf(...) as s:` closes it at the end of the block.
+
     Names that are methods here (`persist`, `items` ...), and names that are no identifiers, are reached as
     items: `s['persist']`, `s['model/conv1.weight']`.
     """
@@ -141,15 +163,15 @@ class shelf(_pymm.ShelfBase):
             # The end of `s['x'] += 1`: done in place, and durable already.
             return
         handle: _pymm.Handle = self._state.handle
-        _store.store(handle, handle, _store.check_name(name), value)
-        self._changed(name)
+        with self._changing(_store.check_name(name)):
+            _store.store(handle, handle, name, value)
 
     def __delitem__(self, name: str) -> None:
-        try:
-            self._state.handle.erase(_store.check_name(name))
-        except NotFound:
-            raise KeyError(name) from None
-        self._changed(name)
+        with self._changing(_store.check_name(name)):
+            try:
+                self._state.handle.erase(name)
+            except NotFound:
+                raise KeyError(name) from None
 
     def __contains__(self, name: object) -> bool:
         try:
@@ -191,11 +213,11 @@ class shelf(_pymm.ShelfBase):
 
     def rename(self, old: str, new: str, replace: bool = False) -> None:
         """Renames a variable, without a copy. ExistsError when `new` exists, unless `replace`."""
-        try:
-            self._state.handle.rename(_store.check_name(old), _store.check_name(new), replace)
-        except NotFound:
-            raise KeyError(old) from None
-        self._changed(old, new)
+        with self._changing(_store.check_name(old), _store.check_name(new)):
+            try:
+                self._state.handle.rename(old, new, replace)
+            except NotFound:
+                raise KeyError(old) from None
 
     def seal(self, name: str) -> None:
         """Makes a variable immutable and records a checksum of its bytes. Durable when it returns.
@@ -204,20 +226,23 @@ class shelf(_pymm.ShelfBase):
         renamed and erased. PinnedError (a BufferError) while an array of it that may be written to is in
         use: drop it first. Sealing again does nothing.
         """
-        _store.check_name(name)
-        # An array that only this object keeps is in nobody's way.
-        kept = self._opened(name)
+        stamp = self._stamp()
+        kept = self._opened(_store.check_name(name))
         reference = weakref.ref(kept) if isinstance(kept, _array.shelved_ndarray) else None
+        # An array that only this object keeps is in nobody's way.
         kept = None
-        self._changed(name)
+        with self._changing(name):
+            pass
         try:
-            self._state.handle.seal(name)
+            with self._changing(name):
+                self._state.handle.seal(name)
         except NotFound:
             raise KeyError(name) from None
         except PinnedError:
             used = reference() if reference is not None else None
             if used is not None:
-                self._remember(name, used)
+                # Somebody else keeps it, so it stays the one; the changes since are the two above.
+                self._remember(name, used, stamp + 4)
             raise
 
     def batch(self) -> Batch:
@@ -245,9 +270,9 @@ class shelf(_pymm.ShelfBase):
         against other writers is kept until the last of them is gone."""
         # It stays in _open_shelves: if views keep the library's shelf alive, opening it again revives
         # that one, and this object with it.
-        _become(self, shelf)
-        self._forget_all()
-        self._state.handle.close()
+        with self._changing():
+            self._forget_all()
+            self._state.handle.close()
 
     def __enter__(self) -> shelf:
         return self
@@ -303,20 +328,19 @@ class shelf(_pymm.ShelfBase):
 
     def _load(self, name: str) -> Any:
         handle: _pymm.Handle = self._state.handle
+        stamp = self._stamp()
         block = handle.get(name)
         value = _array.from_block(block) if block.kind <= _values.NDARRAY else _values.decode(block)
         # A read-only shelf may be changed by its writer at any time, so nothing of it is kept.
         if handle.writable and not _is_ours(type(self), name):
-            self._remember(name, value)
+            self._remember(name, value, stamp)
             # With every variable open, a name that is not in __dict__ does not exist.
-            if type(self) is shelf and len(self.__dict__) == len(handle):
-                _become(self, _complete)
+            if type(self) is shelf:
+                self._complete(len(handle), stamp)
         return value
 
-    def _changed(self, *names: str) -> None:
-        _become(self, shelf)
-        for name in names:
-            self._forget(name)
+    def _changing(self, *names: str) -> _Change:
+        return _Change(self, names)
 
     def _is_variable(self, name: str, value: _array.shelved_ndarray) -> bool:
         """Whether `value` is the present value of the variable, and not a view of a part of it."""
@@ -342,13 +366,7 @@ class _complete(shelf):
 
 
 _complete.__name__ = _complete.__qualname__ = "shelf"
-_set_class = object.__dict__["__class__"].__set__
-
-
-def _become(one: shelf, cls: type[shelf]) -> None:
-    # Subclasses of users stay what they are.
-    if type(one) is not cls and type(one) in (shelf, _complete):
-        _set_class(one, cls)
+_pymm.ShelfBase._use_classes(shelf, _complete)
 
 
 @lru_cache(maxsize=None)
