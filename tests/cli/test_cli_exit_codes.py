@@ -40,7 +40,7 @@ def test_fsck_has_those_of_fsck_8():
 
 @pytest.mark.parametrize("args", [[], ["--nonsense"], ["a", "b"], ["-n", "-p", "a"], ["-p", "-y", "a"]], ids=" ".join)
 def test_usage_of_fsck(ctl, args):
-    assert "see 'pymmctl --help'" in ctl.fails(16, "fsck", *args)
+    assert "see 'pymmctl fsck --help'" in ctl.fails(16, "fsck", *args)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,19 @@ def test_usage_of_fsck(ctl, args):
     ids=" ".join,
 )  # fmt: skip
 def test_usage(ctl, args):
-    assert "see 'pymmctl --help'" in ctl.fails(2, *args)
+    command = args[0] + " " if args and args[0] not in ("nonsense", "--nonsense") else ""
+    assert f"see 'pymmctl {command}--help'" in ctl.fails(2, *args)
+
+
+@pytest.mark.parametrize("args", [["craete", "pm/s"], ["help", "put"], ["-q", "craete"]], ids=" ".join)
+def test_a_command_that_there_is_not(ctl, args):
+    word = next(x for x in args if not x.startswith("-"))
+    assert f"'{word}' is no command" in ctl.fails(2, *args)
+
+
+def test_a_directory_is_no_new_shelf(ctl, ns):
+    assert "names a namespace: give NAMESPACE/SHELF" in ctl.fails(2, "create", f"{ns}/")
+    assert "give a whole number" in ctl.fails(2, "create", "-s", "1.5G", f"{ns}/s")
 
 
 @pytest.mark.parametrize("args", [["--help"], ["-h"], ["--version"], ["put", "--help"], ["ls", "-h"]])

@@ -73,7 +73,7 @@ def test_damage_is_told_and_nothing_is_changed(ctl, ns, filled):
     before = files(ns)
     lines = fsck(ctl, 4, filled)
     assert any(re.match(rf"error: {ns}/s\.map: superblock copy 1 at offset \d+: expected .*, found ", x) for x in lines)
-    assert "1 errors left (-p or -y repairs)" in lines[-1]
+    assert "1 error left (-p repairs what needs no guess, -y the rest)" in lines[-1]
     assert files(ns) == before
 
     done = ctl.run("fsck", "--json", ns)
@@ -177,7 +177,7 @@ def test_a_newer_version_is_never_repaired(ctl, ns, filled):
 
 def test_scrub(ctl, filled):
     lines = fsck(ctl, 0, "--scrub", filled)
-    assert re.search(r": \S+ \S+ verified in 0 blobs, \d+ blobs have no checksum$", lines[-2])
+    assert re.search(r": \S+ \S+ verified in 0 blobs, \d+ blobs without a checksum$", lines[-2])
 
 
 def test_scrub_finds_what_no_structure_tells(ctl, ns):
@@ -186,7 +186,7 @@ def test_scrub_finds_what_no_structure_tells(ctl, ns):
     for name in ["good", "bad"]:
         ctl("put", f"{shelf}/{name}", input=os.urandom(100_000))
     lines = fsck(ctl, 0, "--scrub", shelf)
-    assert "verified in 2 blobs, 0 blobs have no checksum" in lines[-2]
+    assert "verified in 2 blobs, 0 blobs without a checksum" in lines[-2]
     overwrite(ns / "c.data", ctl.json("info", f"{shelf}/bad")["offset"] + 77_777)
     assert fsck(ctl, 0, shelf)[-1].startswith(f"{shelf}: clean")
     (error,) = [x for x in fsck(ctl, 4, "--scrub", shelf) if x.startswith("error: ")]

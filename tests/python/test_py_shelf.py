@@ -360,3 +360,14 @@ def test_many_threads(shelf):
     for t in threads:
         t.join()
     assert not errors and (shelf.x[:800] == 50).all() and (shelf.x[800:] == 0).all()
+
+
+def test_a_batch_says_what_it_does_not_do(shelf):
+    with pytest.raises(AttributeError, match=r"b\['p'\] = "), shelf.batch() as b:
+        b.p = 1
+    with pytest.raises(TypeError, match=r"from the shelf, s\['q'\]"), shelf.batch() as b:
+        b["q"] += 1
+    with pytest.raises(KeyError, match=r"^\"rename 'nope': no such blob") as raised, shelf.batch() as b:
+        b.rename("nope", "x")
+    assert "Errno" not in str(raised.value)
+    assert not shelf.items

@@ -30,6 +30,8 @@ void offer_directories(TextOutput& out, const std::string& base, const std::stri
          !error && at != end; at.increment(error)) {
         const std::string name = at->path().filename();
         if (!name.starts_with(stem) || (name.starts_with('.') && stem.empty())) continue;
+        // What a repair replaced is no namespace, and stands before the shelf that is meant.
+        if (name.find(".fsck-") != std::string::npos && stem.find(".fsck-") == std::string::npos) continue;
         std::error_code unreadable;
         if (at->is_directory(unreadable)) offer(out, base + name + "/");
     }

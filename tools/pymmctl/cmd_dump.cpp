@@ -63,8 +63,8 @@ std::string json_of(const pymm::DumpItem& item) {
 
 /// What stands at the top has a line for each field, its parts a line for each of them.
 std::string text_of(const pymm::DumpItem& item) {
-    std::string text = fmt::format("{}{}{} at {} {}", item.depth == 0 ? "\n" : "", std::string(2 * item.depth, ' '),
-                                   item.kind, item.in_map ? ".map" : ".data", item.offset);
+    std::string text = fmt::format("{}{} at {} {}", std::string(2 * item.depth, ' '), item.kind,
+                                   item.in_map ? ".map" : ".data", item.offset);
     if (item.size != 0) text += fmt::format(", {} bytes", item.size);
     for (const pymm::DumpField& field : item.fields)
         text += item.depth == 0 ? fmt::format("\n  {:<17}{}", field.name, text_of(field))
@@ -92,12 +92,13 @@ Exit dump(const Options& options, const Context&) {
         out << "{\"namespace\": " << quoted_json(at.directory) << ", \"name\": " << quoted_json(at.shelf)
             << ", \"items\": [";
     const char* separator = "\n  ";
-    bool sound = true;
+    bool sound = true, first = true;
     const auto show = [&](const pymm::DumpItem& item) {
         sound = sound && item.problem.empty();
         if (options.json) out << separator << json_of(item);
-        else out << text_of(item) << "\n";
+        else out << (first || item.depth != 0 ? "" : "\n") << text_of(item) << "\n";
         separator = ",\n  ";
+        first = false;
         return true;
     };
     pymm::dump(at.directory, at.shelf, wanted, show);

@@ -106,23 +106,28 @@ private:
         const std::string place = directory_ + "/" + shelf;
         if (report.omitted != 0) line(fmt::format("{}: {} more findings of this kind", place, report.omitted));
         if (report.salvaged + report.lost_found + report.lost != 0)
-            line(fmt::format("{}: {} blobs salvaged, {} put under lost+found/, {} names lost", place, report.salvaged,
-                             report.lost_found, report.lost));
+            line(fmt::format("{}: {} salvaged, {} put under lost+found/, {} lost", place,
+                             counted(report.salvaged, "blob"), report.lost_found, counted(report.lost, "name")));
         if (!report.backup.empty()) line(fmt::format("{}: what was replaced is in {}", place, report.backup));
         if (options_.scrub)
-            line(fmt::format("{}: {} verified in {} blobs, {} blobs have no checksum", place,
-                             human_size(report.scrubbed_bytes), report.scrubbed, report.unverified));
-        line(fmt::format("{}: {}; {} blobs, {}", place, verdict(report), report.blobs, human_size(report.bytes)));
+            line(fmt::format("{}: {} verified in {}, {} without a checksum", place, human_size(report.scrubbed_bytes),
+                             counted(report.scrubbed, "blob"), counted(report.unverified, "blob")));
+        line(fmt::format("{}: {}; {}, {}", place, verdict(report), counted(report.blobs, "blob"),
+                         human_size(report.bytes)));
     }
 
     std::string verdict(const pymm::CheckReport& report) const {
         std::string text;
-        if (report.corrected() != 0) text = fmt::format("{} errors corrected", report.corrected());
+        if (report.corrected() != 0) text = counted(report.corrected(), "error") + " corrected";
         if (report.uncorrected() != 0) {
             if (!text.empty()) text += ", ";
-            text += fmt::format("{} errors left", report.uncorrected());
-            if (!options_.safe && !options_.all) text += " (-p or -y repairs)";
-            else if (options_.safe) text += " (-y repairs more)";
+            text += counted(report.uncorrected(), "error") + " left";
+            // Where the finding itself says what to do, no repair helps.
+            const bool repairable = std::any_of(report.findings.begin(), report.findings.end(), [](const auto& f) {
+                return f.severity == pymm::Severity::error && !f.corrected && f.action.empty();
+            });
+            if (repairable && !options_.safe && !options_.all) text += " (-p repairs what needs no guess, -y the rest)";
+            else if (repairable && options_.safe) text += " (-y repairs more)";
         }
         if (report.reopen) text += ", open it again where it is open";
         return text.empty() ? "clean" : text;

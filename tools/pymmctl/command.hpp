@@ -44,7 +44,9 @@ inline CLI::Validator size_value() {
         [](std::string& text) {
             if (text.empty() || text[0] < '0' || text[0] > '9')
                 return "'" + text + "' is no size: give 512M, 1G ...";
-            return CLI::AsSizeValue(false)(text);
+            const std::string given = text;
+            const std::string problem = CLI::AsSizeValue(false)(text);
+            return problem.empty() ? problem : "'" + given + "' is no size: give a whole number and K, M, G, T, P or E";
         },
         "SIZE");
 }

@@ -97,6 +97,9 @@ Location locate_new_shelf(const std::string& path) {
     if (last == std::string::npos)
         throw Failure(Exit::usage, (path.empty() ? "empty path" : path) +
                                        std::string(": names no shelf: give NAMESPACE/SHELF"));
+    // As completion leaves it: a shelf beside that directory is not what is meant.
+    if (path.back() == '/' && is_directory(path))
+        throw Failure(Exit::usage, path + ": names a namespace: give NAMESPACE/SHELF");
     const std::size_t slash = path.find_last_of('/', last);
     const std::size_t at = slash == std::string::npos ? 0 : slash + 1;
     return {path, leading(path, at), path.substr(at, last + 1 - at), {}};

@@ -34,7 +34,8 @@ Location locate(const std::string& path);
 /// Where `list` and `df` look when no path is given: $PYMM_PATH, else the current directory.
 std::string default_path();
 
-/// For `create`: the last component is the shelf, whatever exists.
+/// For `create`: the last component is the shelf, whatever exists. Failure(usage) for a directory with a slash
+/// behind it.
 Location locate_new_shelf(const std::string& path);
 
 /// Same, or Failure(usage) when the path names something else.

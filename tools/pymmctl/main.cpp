@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 
@@ -41,7 +42,16 @@ Exit parse(CLI::App& app, const Context& context, int argc, char** argv) {
             app.exit(error);
             return Exit::success;
         }
-        pymmctl::complain(context, std::string(error.what()) + ": see 'pymmctl --help'");
+        std::string command, problem = error.what();
+        const auto commands = app.get_subcommands(nullptr);
+        const auto word = std::find_if(argv + 1, argv + argc, [](const char* a) { return *a != '-'; });
+        if (word != argv + argc) {
+            const auto named = std::find_if(commands.begin(), commands.end(),
+                                            [&](const CLI::App* one) { return one->check_name(*word); });
+            if (named != commands.end()) command = (*named)->get_name() + " ";
+            else problem = "'" + std::string(*word) + "' is no command";
+        }
+        pymmctl::complain(context, problem + ": see 'pymmctl " + command + "--help'");
         return Exit::usage;
     }
     return Exit::success;

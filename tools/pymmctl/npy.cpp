@@ -120,7 +120,7 @@ pymm::Type read_npy_header(Input& input) {
 
 std::string npy_header(const pymm::Type& type, const std::string& where) {
     if (type.kind != pymm::Kind::ndarray && type.kind != pymm::Kind::scalar)
-        throw Failure(Exit::usage, where + ": is no array but " +
+        throw Failure(Exit::usage, where + ": is not an array but " +
                                        std::string(pymm::kind_name(type.kind)) +
                                        ": use --format raw or --format text");
     const bool c_order = type.c_contiguous();

@@ -23,6 +23,10 @@ std::string human_size(std::uint64_t bytes) {
     return fmt::format("{:.1f} {}", value, units[unit]);
 }
 
+std::string counted(std::uint64_t n, std::string_view noun) {
+    return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
+
 std::string iso_time(pymm::Clock::time_point time, bool fraction) {
     const auto whole = std::chrono::floor<std::chrono::seconds>(time);
     const std::time_t seconds = pymm::Clock::to_time_t(whole);

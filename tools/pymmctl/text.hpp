@@ -13,6 +13,8 @@ namespace pymmctl {
 
 /// "1.5 GiB"; exact up to 1023 bytes.
 std::string human_size(std::uint64_t bytes);
+/// "1 blob", "2 blobs".
+std::string counted(std::uint64_t n, std::string_view noun);
 /// UTC, ISO 8601: "2025-01-31T12:00:00Z", with nanoseconds when `fraction`.
 std::string iso_time(pymm::Clock::time_point time, bool fraction = false);
 /// "(2, 3)" as Python prints it.

@@ -48,6 +48,14 @@ class Batch:
     def __len__(self) -> int:
         return 0 if self._batch is None else len(self._batch)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__slots__:
+            return object.__setattr__(self, name, value)
+        raise AttributeError(f"a batch takes items: b[{name!r}] = ...", name=name, obj=self)
+
+    def __getitem__(self, name: str) -> Any:
+        raise TypeError(f"a batch only collects changes: read the variable from the shelf, s[{name!r}]")
+
     def _open(self) -> Any:
         if self._batch is None:
             raise InvalidArgument("the batch has ended: start another with shelf.batch()")
@@ -70,4 +78,4 @@ class Batch:
             try:
                 batch.commit()
             except NotFound as error:
-                raise KeyError(str(error)) from None
+                raise KeyError(error.strerror) from None
