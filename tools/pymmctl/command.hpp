@@ -45,8 +45,11 @@ inline CLI::Validator size_value() {
             if (text.empty() || text[0] < '0' || text[0] > '9')
                 return "'" + text + "' is no size: give 512M, 1G ...";
             const std::string given = text;
-            const std::string problem = CLI::AsSizeValue(false)(text);
-            return problem.empty() ? problem : "'" + given + "' is no size: give a whole number and K, M, G, T, P or E";
+            try {
+                if (CLI::AsSizeValue(false)(text).empty()) return std::string();
+            } catch (const CLI::ValidationError&) {
+            }
+            return "'" + given + "' is no size: give a whole number and K, M, G, T, P or E";
         },
         "SIZE");
 }
