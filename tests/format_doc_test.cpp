@@ -135,7 +135,7 @@ const std::map<std::string, std::uint64_t> kConstants{
     C(kHugePage), C(kMapSize), C(kSuperblockSize), C(kSuperblockOffset[0]), C(kSuperblockOffset[1]), C(kLivePageOffset),
     C(kSuperblockMagic), C(kMaxRuns), C(kSuperblockClean), C(kDataMagic), C(kDataStart), C(kCommitMagic),
     C(kRecordNewName), C(kEntryInline), C(kEntrySealed), C(kEntryContentCrc), C(kEntryTypeInHeader),
-    C(kEntryTombstone), C(kEntryFlagsKnown), C(kIdLimit), C(kMaxName), C(kMaxEntryType), C(kMaxType), C(kMaxInline),
+    C(kEntryTombstone), C(kEntryFlagsKnown), C(kIdLimit), C(kSequenceLimit), C(kMaxName), C(kMaxEntryType), C(kMaxType), C(kMaxInline),
     C(kExtentMagic), C(kPageMagic), C(kSpaceTaken), C(kEventsPerPage), C(kFilterBlock), C(kFilterBlocksPerPage),
     C(kFilterProbes), C(kFilterNamesPerBlock), C(kMaxZones), C(kMinZoneShift),
     C(RecordType::put), C(RecordType::erase), C(RecordType::alloc), C(RecordType::free),

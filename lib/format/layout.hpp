@@ -165,6 +165,9 @@ inline constexpr std::uint32_t kEntryFlagsKnown = 31;
 // Each session takes 2^32 ids, so no shelf ever comes so far: what does is damage.
 inline constexpr std::uint64_t kIdLimit = std::uint64_t{1} << 63;
 
+// Likewise of sequences of commits and generations of roots.
+inline constexpr std::uint64_t kSequenceLimit = std::uint64_t{1} << 62;
+
 inline constexpr std::uint32_t kMaxName = 1024;
 inline constexpr std::uint32_t kMaxEntryType = 512;  // a longer descriptor goes to the extent header
 inline constexpr std::uint32_t kMaxType = 1 << 16;

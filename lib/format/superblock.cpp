@@ -72,7 +72,9 @@ std::string superblock_problem(const Superblock& sb, std::uint64_t data_size) {
     if (sb.base_log_size < kPage || sb.base_log_size % kPage != 0 || sb.base_log_size > sb.capacity)
         return fmt::format("log size {}", sb.base_log_size);
     if (sb.run_count > kMaxRuns) return fmt::format("{} runs", sb.run_count);
-    if (sb.sequence == UINT64_MAX || sb.generation == UINT64_MAX) return "sequence out of range";
+    if (sb.sequence >= kSequenceLimit) return fmt::format("sequence {}, sequences end at {}", sb.sequence, kSequenceLimit);
+    if (sb.generation >= kSequenceLimit)
+        return fmt::format("generation {}, generations end at {}", sb.generation, kSequenceLimit);
     for (std::uint32_t i = 0; i < sb.run_count; ++i) {
         const RunRef& r = sb.runs[i];
         if (!inside(r.offset, r.size, kPage))
