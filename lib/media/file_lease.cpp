@@ -52,7 +52,7 @@ bool FileLease::try_acquire_writer() { return set(map_fd_, F_WRLCK, kWriterByte,
 
 void FileLease::release_writer() noexcept { unset(map_fd_, kWriterByte, 1); }
 
-bool FileLease::writer_alive() { return held_by_another(map_fd_, kWriterByte, 1); }
+bool FileLease::writer_alive() { return held_by_another(map_fd_, kWriterByte, 1).has_value(); }
 
 void FileLease::mark_extent(std::uint64_t offset, std::uint64_t size) {
     if (size != 0) mark(data_fd_, extents_, offset, size);
@@ -63,7 +63,11 @@ void FileLease::unmark_extent(std::uint64_t offset, std::uint64_t size) noexcept
 }
 
 bool FileLease::extent_marked(std::uint64_t offset, std::uint64_t size) {
-    return size != 0 && held_by_another(data_fd_, offset, size);
+    return mark_in(offset, size).has_value();
+}
+
+std::optional<Lease::Mark> FileLease::mark_in(std::uint64_t offset, std::uint64_t size) {
+    return size != 0 ? held_by_another(data_fd_, offset, size) : std::nullopt;
 }
 
 void FileLease::detach_in_child() noexcept {
@@ -105,13 +109,16 @@ void FileLease::unset(int fd, std::uint64_t start, std::uint64_t size) noexcept 
     }
 }
 
-bool FileLease::held_by_another(int fd, std::uint64_t start, std::uint64_t size) {
+std::optional<Lease::Mark> FileLease::held_by_another(int fd, std::uint64_t start, std::uint64_t size) {
     // Asks whether a write lock could be set: any lock of another description stands against it. Asking
     // needs no writable descriptor.
     struct flock lock = range_lock(F_WRLCK, start, size);
     while (::fcntl(fd, F_OFD_GETLK, &lock) != 0)
         if (errno != EINTR) fail("looking for locks", errno);
-    return lock.l_type != F_UNLCK;
+    if (lock.l_type == F_UNLCK) return std::nullopt;
+    const auto from = static_cast<std::uint64_t>(lock.l_start);
+    // A length of 0 means to the end of all files.
+    return Mark{from, lock.l_len != 0 ? static_cast<std::uint64_t>(lock.l_len) : (std::uint64_t{1} << 63) - from};
 }
 
 void FileLease::fail(const char* action, int error) const {

@@ -37,6 +37,7 @@ public:
     void mark_extent(std::uint64_t offset, std::uint64_t size) override;
     void unmark_extent(std::uint64_t offset, std::uint64_t size) noexcept override;
     bool extent_marked(std::uint64_t offset, std::uint64_t size) override;
+    std::optional<Mark> mark_in(std::uint64_t offset, std::uint64_t size) override;
 
     void detach_in_child() noexcept override;
 
@@ -44,8 +45,8 @@ private:
     /// False when somebody else's lock stands against it. Throws IoError.
     bool set(int fd, int type, std::uint64_t start, std::uint64_t size);
     void unset(int fd, std::uint64_t start, std::uint64_t size) noexcept;
-    /// True when another description holds any lock in the range. Throws IoError.
-    bool held_by_another(int fd, std::uint64_t start, std::uint64_t size);
+    /// A lock that another description holds in the range, whole. Throws IoError.
+    std::optional<Mark> held_by_another(int fd, std::uint64_t start, std::uint64_t size);
     void mark(int fd, CountedRanges& marks, std::uint64_t start, std::uint64_t size);
     void unmark(int fd, CountedRanges& marks, std::uint64_t start, std::uint64_t size) noexcept;
     [[noreturn]] void fail(const char* action, int error) const;

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 namespace pymm {
 
@@ -28,6 +29,16 @@ public:
     virtual void unmark_extent(std::uint64_t offset, std::uint64_t size) noexcept = 0;
     /// True when another process has marked any byte of the range.
     virtual bool extent_marked(std::uint64_t offset, std::uint64_t size) = 0;
+
+    struct Mark {
+        std::uint64_t offset, size;  ///< ends at 2^63 at most
+    };
+    /// A mark of another process that has bytes of the range, and may reach beyond it; which one of several is not said.
+    /// To pass over it in one step. Where its ends are not known it is the range itself.
+    virtual std::optional<Mark> mark_in(std::uint64_t offset, std::uint64_t size) {
+        if (!extent_marked(offset, size)) return std::nullopt;
+        return Mark{offset, size};
+    }
 
     /// After fork(2), in the child: drops descriptors without unlocking. Async-signal-safe.
     virtual void detach_in_child() noexcept = 0;

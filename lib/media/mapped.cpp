@@ -383,6 +383,14 @@ void MappedMedia::drain() {
     if (granularity_ != Granularity::page) pmem_->drain();
 }
 
+std::uint64_t MappedMedia::next_data(std::uint64_t offset) const noexcept {
+    if (device_ || fd_ < 0) return offset;
+    // Moves the offset of the description, which nobody goes by.
+    const off_t at = ::lseek(fd_, static_cast<off_t>(offset), SEEK_DATA);
+    if (at < 0) return errno == ENXIO ? std::max(offset, size_) : offset;
+    return std::clamp<std::uint64_t>(static_cast<std::uint64_t>(at), offset, std::max(offset, size_));
+}
+
 void MappedMedia::detach_in_child() noexcept {
     if (detached_) return;
     detached_ = true;

@@ -8,7 +8,7 @@
 //  * a granularity forced by PMEM2_FORCE_GRANULARITY (BYTE, CACHE_LINE, PAGE), as libpmem2(7) has it.
 //
 // Sources: libpmem2(7), pmem2_map_from_existing(3), mmap(2) MAP_SYNC, pwritev2(2) RWF_DSYNC, msync(2),
-// madvise(2) MADV_POPULATE_WRITE, fallocate(2).
+// madvise(2) MADV_POPULATE_WRITE, fallocate(2), lseek(2) SEEK_DATA.
 #pragma once
 
 #include <sys/uio.h>
@@ -36,6 +36,7 @@ public:
     void fill_zero(std::uint64_t offset, std::uint64_t size) override;
     void flush(std::uint64_t offset, std::uint64_t size) override;
     void drain() override;
+    std::uint64_t next_data(std::uint64_t offset) const noexcept override;
     void detach_in_child() noexcept override;
 
 private:

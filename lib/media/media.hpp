@@ -64,6 +64,10 @@ public:
         drain();
     }
 
+    /// Some offset at or behind `offset`, and not behind size(), with nothing but zeros between: never stored to. Media
+    /// that do not know answer `offset`. To pass over holes without reading them.
+    virtual std::uint64_t next_data(std::uint64_t offset) const noexcept { return offset; }
+
     /// After fork(2), in the child: stores must never reach the media again. Async-signal-safe.
     virtual void detach_in_child() noexcept {}
 
