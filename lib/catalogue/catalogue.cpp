@@ -9,6 +9,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "catalogue/commit_sweep.hpp"
 #include "catalogue/entry_merge.hpp"
 #include "catalogue/filter.hpp"
 #include "catalogue/random.hpp"
@@ -255,18 +256,17 @@ void Catalogue::replay() {
     if (live_writer || (root_.flags & kSuperblockClean) != 0) return;
     // A torn commit is the last thing in a log. A sound one of this incarnation behind it means that the
     // one before was acknowledged and is damaged now.
-    const Bytes log(data_.data() + root_.log_offset, root_.log_size);
-    for (std::uint64_t at = log_used_; at + sizeof(CommitHeader) <= log.size(); at += kLine) {
-        CommitHeader header;
-        guarded_copy(&header, data_, root_.log_offset + at, sizeof header, "redo log");
-        std::size_t size = 0;
-        if (header.magic == kCommitMagic && header.salt == root_.log_salt && header.sequence > sequence_ + 1 &&
-            look_at_commit(data_, root_.log_offset, log, at, header.sequence, root_.log_salt, size) == nullptr)
-            throw CorruptError(fmt::format(
-                "{}: redo log at offset {}: commit {} is damaged (commit {} behind it is sound); run a check "
-                "of the shelf and restore it from a copy",
-                data_.name(), root_.log_offset + log_used_, sequence_ + 1, header.sequence));
-    }
+    const auto read = [this](std::uint64_t offset, std::uint64_t size, std::byte* out) {
+        guarded_copy(out, data_, offset, size, "redo log");
+        return true;
+    };
+    const auto found = [this](const SweptCommit& c) -> bool {
+        throw CorruptError(fmt::format("{}: redo log at offset {}: commit {} is damaged (commit {} behind it is sound); "
+                                       "run a check of the shelf and restore it from a copy",
+                                       data_.name(), root_.log_offset + log_used_, sequence_ + 1, c.sequence));
+    };
+    find_commits(data_, root_.log_offset + log_used_, root_.log_offset + root_.log_size, root_.log_salt, sequence_ + 1, read,
+                 found);
 }
 
 void Catalogue::append_tail(std::uint64_t limit) {

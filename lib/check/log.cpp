@@ -1,10 +1,12 @@
 // The redo log: every commit, and what stands where it ends.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "catalogue/catalogue.hpp"
+#include "catalogue/commit_sweep.hpp"
 #include "check/image.hpp"
 #include "format/superblock.hpp"
 
@@ -25,32 +27,25 @@ bool read_commit(Image& image, std::uint64_t at, std::uint64_t sequence, CommitH
     return copy_commit(image, root.log_offset + at, header.size, sequence, root.log_salt, bytes);
 }
 
-// A sound commit of this incarnation behind `at`: then what was expected there was acknowledged once.
-bool find_later(Image& image, std::uint64_t at, std::uint64_t& where, std::uint64_t& sequence) {
+// Sound commits of this incarnation above commit `after`, behind what was read of the log, by offset.
+std::vector<SweptCommit> find_later(Image& image, std::uint64_t after) {
     const Superblock& root = *image.root;
-    constexpr std::uint64_t piece = 1 << 20;
-    std::vector<std::byte> buffer(std::min(piece, root.log_size));
-    std::vector<std::byte> bytes;
-    // A forged log may reach far past the file.
-    const std::uint64_t size = image.target.data.size();
-    const std::uint64_t end = root.log_offset < size ? std::min(root.log_size, size - root.log_offset) : 0;
-    for (std::uint64_t from = round_up(at, kLine); from + sizeof(CommitHeader) <= end; from += piece) {
-        const std::uint64_t n = std::min(piece, end - from);
-        if (!image.read(root.log_offset + from, n, buffer.data())) continue;
-        for (std::uint64_t i = 0; i + sizeof(CommitHeader) <= n; i += kLine) {
-            CommitHeader header;
-            std::memcpy(&header, buffer.data() + i, sizeof header);
-            if (header.magic != kCommitMagic || header.salt != root.log_salt || header.sequence <= image.sequence + 1)
-                continue;
-            CommitHeader again;
-            if (!read_commit(image, from + i, header.sequence, again, bytes)) continue;
-            where = from + i;
-            sequence = header.sequence;
-            return true;
-        }
-        image.progress(n);
-    }
-    return false;
+    std::vector<SweptCommit> found;
+    const auto read = [&](std::uint64_t offset, std::uint64_t size, std::byte* out) {
+        image.progress(size);
+        return image.read(offset, size, out);
+    };
+    const std::uint64_t given_up =
+        find_commits(image.target.data, root.log_offset + image.log_used, root.log_offset + root.log_size, root.log_salt,
+                     after, read, [&](const SweptCommit& c) {
+                         found.push_back(c);
+                         return true;
+                     });
+    if (given_up != 0)
+        image.data_finding(Cure::none, Severity::note, "log", root.log_offset + image.log_used, "commits side by side",
+                           fmt::format("so many that claim the same bytes that {} were not looked at", given_up));
+    std::sort(found.begin(), found.end(), [](const SweptCommit& a, const SweptCommit& b) { return a.offset < b.offset; });
+    return found;
 }
 
 }  // namespace
@@ -80,52 +75,62 @@ void check_log(Image& image) {
     std::vector<std::byte> bytes;
     std::uint64_t commits = 0;
     const auto name = [](std::uint64_t sequence) { return fmt::format("log commit {}", sequence); };
-    for (;;) {
-        while (image.sequence < limit && image.log_used < root.log_size) {
-            CommitHeader header;
-            const std::uint64_t at = root.log_offset + image.log_used;
-            if (!read_commit(image, image.log_used, image.sequence + 1, header, bytes)) break;
-            ++image.sequence;
-            ++commits;
-            image.log_used = std::min(round_up(image.log_used + bytes.size(), kLine), root.log_size);
-            // Looked through before it is applied: a malformed one is left out whole.
-            if (const char* problem = for_each_record(bytes, image.capacity, false, [](const Record&) {})) {
-                image.incomplete = image.log_gap = true;
-                image.data_finding(Cure::catalogue, Severity::error, name(image.sequence), at, "well-formed records",
-                                   problem);
-                continue;
-            }
-            image.tail.apply(bytes, image.capacity, false, [&](const Record& record) {
-                if (record.type == RecordType::put) {
-                    if (record.new_name) ++image.new_names;
-                    image.note_id(record.entry.fixed.id);
-                } else if (record.type == RecordType::erase) {
-                    --image.new_names;
-                }
-            });
-        }
-        image.progress(0);
-        // As a reader does: what the writer says is durable is there, unless it speaks of the next log by now.
-        if (image.live && limit != UINT64_MAX && image.sequence < limit &&
-            Catalogue::live_limit(image.target.map, root.log_salt) != UINT64_MAX && image.target.lease->writer_alive()) {
+    // bytes: the next commit, which stands where log_used says.
+    const auto take = [&] {
+        const std::uint64_t at = root.log_offset + image.log_used;
+        ++image.sequence;
+        ++commits;
+        image.log_used = std::min(round_up(image.log_used + bytes.size(), kLine), root.log_size);
+        // Looked through before it is applied: a malformed one is left out whole.
+        if (const char* problem = for_each_record(bytes, image.capacity, false, [](const Record&) {})) {
             image.incomplete = image.log_gap = true;
-            image.data_finding(Cure::catalogue, Severity::error, name(image.sequence + 1),
-                               root.log_offset + image.log_used, fmt::format("commits up to {}", limit),
-                               "damage; its writer has made them");
+            image.data_finding(Cure::catalogue, Severity::error, name(image.sequence), at, "well-formed records", problem);
+            return;
         }
-        // As at opening: beside a writer the end is where it says; after a clean close nothing follows.
-        if (image.live || clean) break;
-        std::uint64_t where = 0, sequence = 0;
-        const std::uint64_t expected = image.sequence + 1;
-        if (!find_later(image, image.log_used, where, sequence)) break;
+        image.tail.apply(bytes, image.capacity, false, [&](const Record& record) {
+            if (record.type == RecordType::put) {
+                if (record.new_name) ++image.new_names;
+                image.note_id(record.entry.fixed.id);
+            } else if (record.type == RecordType::erase) {
+                --image.new_names;
+            }
+        });
+    };
+    while (image.sequence < limit && image.log_used < root.log_size) {
+        CommitHeader header;
+        if (!read_commit(image, image.log_used, image.sequence + 1, header, bytes)) break;
+        take();
+    }
+    image.progress(0);
+    // As a reader does: what the writer says is durable is there, unless it speaks of the next log by now.
+    if (image.live && limit != UINT64_MAX && image.sequence < limit &&
+        Catalogue::live_limit(image.target.map, root.log_salt) != UINT64_MAX && image.target.lease->writer_alive()) {
         image.incomplete = image.log_gap = true;
-        image.data_finding(Cure::catalogue, Severity::error, name(expected), root.log_offset + image.log_used,
-                           fmt::format("commit {}", expected),
-                           fmt::format("damage up to commit {} at offset {}, which is sound", sequence,
-                                       root.log_offset + where));
-        // The numbers of names are known no more, the later commits still count.
-        image.sequence = sequence - 1;
-        image.log_used = where;
+        image.data_finding(Cure::catalogue, Severity::error, name(image.sequence + 1), root.log_offset + image.log_used,
+                           fmt::format("commits up to {}", limit), "damage; its writer has made them");
+    }
+    // As at opening: beside a writer the end is where it says; after a clean close nothing follows.
+    if (!image.live && !clean) {
+        // All of them are looked for at once: one search for each gap would sum the same forged commits again and again.
+        for (const SweptCommit& c : find_later(image, image.sequence)) {
+            if (c.offset < root.log_offset + image.log_used || c.sequence <= image.sequence) continue;
+            const std::uint64_t where = c.offset - root.log_offset;
+            const std::uint64_t expected = image.sequence + 1;
+            // The next one counts only where it belongs.
+            if (c.sequence == expected && where != image.log_used) continue;
+            if (!copy_commit(image, c.offset, c.size, c.sequence, root.log_salt, bytes)) continue;
+            if (c.sequence != expected) {
+                // What was expected there was acknowledged once.
+                image.incomplete = image.log_gap = true;
+                image.data_finding(Cure::catalogue, Severity::error, name(expected), root.log_offset + image.log_used,
+                                   fmt::format("commit {}", expected),
+                                   fmt::format("damage up to commit {} at offset {}, which is sound", c.sequence, c.offset));
+                // The numbers of names are known no more, the later commits still count.
+                image.sequence = c.sequence - 1;
+                image.log_used = where;
+            }
+            take();
+        }
     }
     if (clean && commits != 0)
         image.data_finding(Cure::accounts, Severity::error, name(root.sequence + 1), root.log_offset,
