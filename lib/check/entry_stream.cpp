@@ -1,17 +1,38 @@
 #include "check/entry_stream.hpp"
 
+#include <algorithm>
 #include <cassert>
-#include <tuple>
 
 namespace pymm {
 
 using namespace format;
 
-EntryStream::EntryStream(const Image& image) : image_(image), tail_(image.tail.sorted()) {
+EntryStream::EntryStream(const Image& image, Versions versions)
+    : image_(image), all_(versions == Versions::all), tail_(image.tail.sorted()) {
     for (std::size_t i = image.runs.size(); i > 0; --i) {
         Cursor cursor{i - 1, &image.runs[i - 1], std::make_unique<PageBuffer>(), 0, 0, false, false, {}, {}};
-        if (advance(cursor)) cursors_.push_back(std::move(cursor));
+        if (!advance(cursor)) continue;
+        cursors_.push_back(std::move(cursor));
+        push(cursors_.size() - 1);
     }
+}
+
+void EntryStream::push(std::size_t cursor) {
+    heap_.push_back(cursor);
+    std::push_heap(heap_.begin(), heap_.end(), [this](std::size_t a, std::size_t b) {
+        const int order = cursors_[a].name.compare(cursors_[b].name);
+        return order != 0 ? order > 0 : a > b;
+    });
+}
+
+std::size_t EntryStream::pop() {
+    std::pop_heap(heap_.begin(), heap_.end(), [this](std::size_t a, std::size_t b) {
+        const int order = cursors_[a].name.compare(cursors_[b].name);
+        return order != 0 ? order > 0 : a > b;
+    });
+    const std::size_t cursor = heap_.back();
+    heap_.pop_back();
+    return cursor;
 }
 
 // To the next entry that can be read and stands in order.
@@ -40,32 +61,21 @@ bool EntryStream::advance(Cursor& c) {
 }
 
 bool EntryStream::next() {
-    bool any = at_ < tail_.size();
-    std::string_view name;
-    Bytes encoded;
-    if (any) {
-        std::tie(name, encoded) = tail_[at_];
-        source_ = image_.runs.size();
-    }
-    for (const Cursor& c : cursors_)
-        if (!any || c.name < name) {
-            any = true;
-            name = c.name;
-            encoded = c.encoded;
-            source_ = c.source;
-        }
-    if (!any) return false;
+    const bool tail = at_ < tail_.size() && (heap_.empty() || tail_[at_].first <= cursors_[heap_.front()].name);
+    if (!tail && heap_.empty()) return false;
+    const Bytes encoded = tail ? tail_[at_].second : cursors_[heap_.front()].encoded;
+    source_ = tail ? image_.runs.size() : cursors_[heap_.front()].source;
     // Copied: the cursors go on, and what they point to changes.
     encoded_.assign(encoded.begin(), encoded.end());
     std::size_t used = 0;
     [[maybe_unused]] const char* problem = decode_entry(encoded_, entry_, used);
     assert(problem == nullptr);
-    if (at_ < tail_.size() && tail_[at_].first == entry_.name) ++at_;
-    for (std::size_t i = 0; i < cursors_.size();) {
-        if (cursors_[i].name == entry_.name && !advance(cursors_[i]))
-            cursors_.erase(cursors_.begin() + static_cast<std::ptrdiff_t>(i));
-        else
-            ++i;
+    if (tail) ++at_;
+    bool first = !tail;
+    while (!heap_.empty() && (first || (!all_ && cursors_[heap_.front()].name == entry_.name))) {
+        first = false;
+        const std::size_t cursor = pop();
+        if (advance(cursors_[cursor])) push(cursor);
     }
     return true;
 }

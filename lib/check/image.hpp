@@ -149,6 +149,8 @@ void check_log(Image& image);
 /// Every page of every run; fills runs.
 void check_runs(Image& image);
 void check_run(Image& image, RunImage& run);
+/// Fills a run from these pages of it, which are sound; reports nothing about the others.
+void collect_run(Image& image, RunImage& run, const std::vector<std::uint32_t>& sound);
 /// Every entry with its extent header, and with `scrub` its data; fills owned and counts.
 void check_entries(Image& image);
 /// What is taken against what the blobs have; overlaps, zones, counters.

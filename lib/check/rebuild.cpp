@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
+#include <utility>
 
 #include "catalogue/random.hpp"
 #include "catalogue/run.hpp"
@@ -21,37 +23,54 @@ namespace {
 
 bool by_offset(const Extent& a, const Extent& b) { return a.offset < b.offset; }
 
-// What nobody uses, and no reader elsewhere looks at.
+// What nobody uses, and no reader elsewhere looks at. However many pieces there are, and however large a marked one is, a
+// call costs little: the smallest piece that does is taken, and what turns out to be marked is left out from then on.
 class FreeSpace {
 public:
     FreeSpace(std::vector<Extent> used, std::uint64_t capacity, Lease* lease) : lease_(lease) {
         std::sort(used.begin(), used.end(), by_offset);
         std::uint64_t at = kDataStart;
         for (const Extent& e : used) {
-            if (e.offset > at) free_.push_back({at, std::min(e.offset, capacity) - at});
+            if (e.offset > at) add(at, std::min(e.offset, capacity));
             at = std::max(at, std::min(capacity, e.offset + e.size));
         }
-        if (at < capacity) free_.push_back({at, capacity - at});
+        if (at < capacity) add(at, capacity);
     }
 
     Extent take(std::uint64_t size, std::uint64_t align, const std::string& shelf) {
-        for (Extent& e : free_) {
-            const std::uint64_t end = e.offset + e.size;
-            for (std::uint64_t at = round_up(e.offset, align); at + size <= end; at += round_up(size, align)) {
-                if (lease_ != nullptr && lease_->extent_marked(at, size)) continue;
-                const Extent found{at, size};
-                // What lies before it is given up: metadata is small, and the check ends soon.
-                e = {at + size, end - at - size};
-                return found;
+        for (auto it = free_.lower_bound({size, 0}); it != free_.end();) {
+            const auto [room, begin] = *it;
+            const std::uint64_t end = begin + room;
+            const std::uint64_t at = round_up(begin, align);
+            if (at > end || size > end - at) {  // only pages are aligned like that, and few extents of pages are taken
+                ++it;
+                continue;
             }
+            free_.erase(it);
+            if (lease_ != nullptr) {
+                if (const auto mark = lease_->mark_in(at, size)) {
+                    // Up to 64-byte lines. The mark has bytes of [at, at + size), so each round leaves less.
+                    add(begin, std::min(end, mark->offset & ~(kLine - 1)));
+                    add(std::max(begin, round_up(mark->offset + mark->size, kLine)), end);
+                    it = free_.lower_bound({size, 0});
+                    continue;
+                }
+            }
+            add(begin, at);
+            add(at + size, end);
+            return {at, size};
         }
         throw NoSpaceError(fmt::format("{}: no {} contiguous bytes are free for a new catalogue; nothing was repaired: "
                                        "copy what is readable to another shelf", shelf, size));
     }
 
 private:
+    void add(std::uint64_t begin, std::uint64_t end) {
+        if (begin < end) free_.emplace(end - begin, begin);
+    }
+
     Lease* lease_;
-    std::vector<Extent> free_;
+    std::set<std::pair<std::uint64_t, std::uint64_t>> free_;  // size, offset
 };
 
 // All entries of the new catalogue, by name.
@@ -96,7 +115,10 @@ void encode_new_header(const NewEntry& e, const Uuid& uuid, std::vector<std::byt
 void save_replaced(Image& image, const std::vector<Extent>& data) {
     if (image.saved || !image.target.save) return;
     Replaced replaced;
-    for (const Extent& e : data)
+    // What is found without a root may overlap: each byte is saved once.
+    std::vector<Extent> sorted = data;
+    std::sort(sorted.begin(), sorted.end(), by_offset);
+    for (const Extent& e : joined_ranges(sorted))
         if (e.offset < image.target.data.size())
             replaced.data.push_back({e.offset, std::min(e.size, image.target.data.size() - e.offset)});
     image.report.backup = image.target.save(replaced);
@@ -169,6 +191,11 @@ void rebuild(Image& image, Plan& plan) {
     next.zone_shift = zone_shift_for(plan.capacity);
     next.run_count = 0;
     std::fill(std::begin(next.runs), std::end(next.runs), RunRef{});
+    if (next.next_run_id >= kIdLimit) {
+        next.next_run_id = 1;
+        for (const RunImage& run : image.runs)
+            if (run.ref.run_id < kIdLimit) next.next_run_id = std::max(next.next_run_id, run.ref.run_id + 1);
+    }
     std::vector<Extent> metadata;
     if (bound.names != 0) {
         const std::uint64_t pages = RunWriter::pages_bound(bound);
@@ -218,7 +245,9 @@ void rebuild(Image& image, Plan& plan) {
     if (next.next_id < kIdLimit) max_id = std::max(max_id, next.next_id);
     next.next_id = ((max_id >> 32) + 1) << 32;
     next.flags |= kSuperblockClean;
-    ++next.generation;
+    // Near the end the next session would be refused. Started anew it is lower than the one that is replaced, and counts
+    // only when both copies are written: until then the old root does, which nothing was taken from.
+    next.generation = next.generation < kSequenceLimit / 2 ? next.generation + 1 : 1;
     seal_superblock(next);
     Media& map = image.target.map;
     const int first = image.root_index >= 0 ? 1 - image.root_index : 0;

@@ -16,8 +16,10 @@ using namespace format;
 
 namespace {
 
-// So many bad pages in a row end the look at a run: a forged size must not keep us busy for days.
-constexpr std::uint32_t kGiveUp = 1 << 16;
+// So many bad pages, and this many more for each sound one, end the look at a run: a forged size must not keep us busy for
+// days, nor a sound page here and there in a sparse file.
+constexpr std::uint64_t kGiveUp = 1 << 16;
+constexpr std::uint64_t kGiveUpSlope = 8;
 constexpr std::uint32_t kGiveUpFilter = 1 << 10;
 
 class RunCheck {
@@ -27,8 +29,13 @@ public:
     void check() {
         check_header();
         if (run_.header) load_filter();
-        for (std::uint32_t number = 1; number < pages_ && bad_in_a_row_ < kGiveUp; ++number) check_page(number);
-        if (bad_in_a_row_ == kGiveUp) lose_entries(), run_.events_complete = false;
+        for (std::uint32_t number = 1; number < pages_; ++number) {
+            if (bad_ >= kGiveUp + kGiveUpSlope * sound_) {
+                lose(number, pages_);
+                break;
+            }
+            check_page(number);
+        }
         if (run_.header) {
             check_counts();
             if (run_.complete) check_index();
@@ -36,7 +43,33 @@ public:
         if (!run_.complete) image_.incomplete = true;
     }
 
+    // What stands in the pages that are known to be sound; the others are not looked at. What filter, index and counts say
+    // is not asked: the entries alone are wanted.
+    void collect(const std::vector<std::uint32_t>& sound) {
+        std::uint64_t next = 1;
+        for (const std::uint32_t number : sound) {
+            if (number >= pages_) break;
+            if (number == 0) {
+                check_header();
+                continue;
+            }
+            lose(next, number);
+            check_page(number);
+            next = std::uint64_t{number} + 1;
+        }
+        lose(next, pages_);
+        if (!run_.complete) image_.incomplete = true;
+    }
+
 private:
+    // Pages [from, to) cannot be read.
+    void lose(std::uint64_t from, std::uint64_t to) {
+        const auto meets = [&](std::uint64_t start, std::uint64_t count) { return from < start + count && start < to; };
+        if (from >= to) return;
+        if (!run_.header || meets(run_.header->leaf_start, run_.header->leaf_count)) lose_entries();
+        if (!run_.header || meets(run_.header->space_start, run_.header->space_count)) run_.events_complete = false;
+    }
+
     std::string name(std::uint32_t number) const { return fmt::format("run {} page {}", run_.ref.run_id, number); }
     std::uint64_t at(std::uint32_t number) const { return run_.ref.offset + std::uint64_t{number} * kPage; }
 
@@ -115,7 +148,8 @@ private:
                        fmt::format("type {}", static_cast<int>(page_.header().type))};
             sound = false;
         }
-        bad_in_a_row_ = sound ? 0 : bad_in_a_row_ + 1;
+        ++(sound ? sound_ : bad_);
+        if (sound && page_.header().type == PageType::index) ++index_pages_;
         if (!sound) {
             // Entries are what the catalogue cannot do without; all else can be worked out from them.
             const bool entries = !run_.header || role == PageType::leaf;
@@ -228,7 +262,8 @@ private:
         const RunHeader& h = *run_.header;
         if (h.index_root == 0) return;
         std::uint32_t next = 0;
-        budget_ = pages_;
+        // Each is named once.
+        budget_ = index_pages_;
         std::string first;
         if (walk(h.index_root, h.index_depth, next, first) && next != h.leaf_count)
             finding(Cure::accounts, h.index_root, fmt::format("an index of {} leaves", h.leaf_count),
@@ -287,12 +322,13 @@ private:
     std::size_t max_entry_ = 0;
     std::size_t max_name_ = 0;
     std::uint64_t budget_ = 0;
-    std::uint32_t bad_in_a_row_ = 0;
+    std::uint64_t sound_ = 0, bad_ = 0, index_pages_ = 0;
 };
 
 }  // namespace
 
 void check_run(Image& image, RunImage& run) { RunCheck(image, run).check(); }
+void collect_run(Image& image, RunImage& run, const std::vector<std::uint32_t>& sound) { RunCheck(image, run).collect(sound); }
 
 void check_runs(Image& image) {
     const Superblock& root = *image.root;

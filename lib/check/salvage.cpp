@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <queue>
 #include <unordered_set>
 #include <utility>
 
@@ -30,6 +31,37 @@ bool covers(const std::vector<Extent>& ranges, const Extent& e) {
     return e.offset + e.size <= it->offset + it->size;
 }
 
+// A shelf never comes half as far as the limit, and one that goes on from there could not go on for long.
+constexpr std::uint64_t kPlausibleSequence = kSequenceLimit / 2;
+
+// Could a damaged page of a newer run say something else about a name? Asked in the order of names: all gaps are passed
+// once, however many there are.
+class GapSweep {
+public:
+    explicit GapSweep(const Image& image) {
+        for (std::size_t i = 0; i < image.runs.size(); ++i)
+            for (const RunImage::Gap& gap : image.runs[i].gaps) ahead_.push_back({i, &gap});
+        std::sort(ahead_.begin(), ahead_.end(), [](const Item& a, const Item& b) { return a.gap->after < b.gap->after; });
+    }
+
+    bool newer_than(std::size_t source, std::string_view name) {
+        for (; next_ < ahead_.size() && ahead_[next_].gap->after < name; ++next_) around_.push(ahead_[next_]);
+        // Those of older runs below it may be over as well: they are found out when they come up.
+        while (!around_.empty() && !around_.top().gap->open && around_.top().gap->before <= name) around_.pop();
+        return !around_.empty() && around_.top().run > source;
+    }
+
+private:
+    struct Item {
+        std::size_t run;
+        const RunImage::Gap* gap;
+        bool operator<(const Item& other) const { return run < other.run; }
+    };
+    std::vector<Item> ahead_;
+    std::size_t next_ = 0;
+    std::priority_queue<Item> around_;  // the newest run on top
+};
+
 std::vector<std::byte> encoded_raw() {
     const Type raw = Type::raw();
     std::vector<std::byte> bytes(encoded_type_size(raw));
@@ -45,6 +77,7 @@ public:
           free_is_free_(!guessed && image.events_known() && !image.log_gap), guessed_(guessed) {}
 
     void run() {
+        if (plan_.base.sequence >= kPlausibleSequence) plan_.base.sequence = 0;  // the entries tell
         claim_metadata();
         decide();
         recover();
@@ -73,21 +106,14 @@ private:
         for (const Extent& e : root_extents(*image_.root)) claimed_.add(e.offset, e.size);
     }
 
-    // Could a damaged page of a newer run say something else about this name?
-    bool ambiguous(std::string_view name, std::size_t source) const {
-        for (std::size_t i = source + 1; i < image_.runs.size(); ++i)
-            for (const RunImage::Gap& gap : image_.runs[i].gaps)
-                if (name > gap.after && (gap.open || name < gap.before)) return true;
-        return false;
-    }
-
     bool is_taken(const Entry& e) const {
         std::vector<Extent> extents;
         append_extents(e, extents);
         return std::all_of(extents.begin(), extents.end(), [&](const Extent& x) { return covers(taken_, x); });
     }
 
-    Fate fate(const EntryView& entry, std::size_t source) {
+    // `unsure`: a damaged page may say something else about this name.
+    Fate fate(const EntryView& entry, bool unsure) {
         const Entry& e = entry.fixed;
         if (entry_problem(entry, plan_.capacity) != nullptr) {
             if (entry.inlined() && e.size == e.inline_size && e.offset == 0 && e.extent == 0) return type_problem_of(entry.type, e.size) != nullptr ? Fate::aside_raw : Fate::aside;
@@ -96,7 +122,6 @@ private:
                                        (e.size < kPage || e.offset % kPage == 0);
             return begins_inside && e.size != 0 ? Fate::aside_raw : Fate::drop;
         }
-        const bool unsure = ambiguous(entry.name, source);
         if (entry.inlined()) {
             if (type_problem_of(entry.type, e.size) != nullptr) return Fate::aside_raw;
             return unsure ? Fate::aside : Fate::keep;
@@ -130,12 +155,14 @@ private:
         std::vector<Fate> fates;
         std::vector<Extent> extents;
         std::vector<std::uint64_t> ids;
+        GapSweep gaps(image_);
         for (EntryStream stream(image_); stream.next();) {
             const EntryView& entry = stream.entry();
             if (entry.tombstone()) continue;
+            const bool unsure = gaps.newer_than(stream.source(), entry.name);
             // Earlier repairs may have left names there.
             if (entry.name.starts_with(kAside)) aside_names_.emplace(entry.name);
-            const Fate f = fate(entry, stream.source());
+            const Fate f = fate(entry, unsure);
             fates.push_back(f);
             if (f != Fate::drop) ids.push_back(entry.fixed.id);
             image_.note_id(entry.fixed.id);
@@ -144,7 +171,10 @@ private:
             extents.clear();
             if (f == Fate::keep) append_extents(entry.fixed, extents);
             else if (entry.fixed.extent != 0) extents.push_back(trimmed(entry.fixed));
-            for (const Extent& x : extents) pieces.push_back({f == Fate::keep, entry.fixed.sequence, fates.size() - 1, x});
+            for (const Extent& x : extents) {
+                const std::uint64_t sequence = entry.fixed.sequence < kPlausibleSequence ? entry.fixed.sequence : 0;
+                pieces.push_back({f == Fate::keep, sequence, fates.size() - 1, x});
+            }
         }
         // Where two share bytes, the one counts that its header confirms; then the newer, which was written over the
         // older.
@@ -175,8 +205,9 @@ private:
     Extent trimmed(const Entry& e) const { return {e.offset, std::min(e.extent, plan_.capacity - e.offset)}; }
 
     void act(const EntryView& entry, Fate f) {
-        // Two blobs of one id, or an id that none can have: they get another.
-        const bool renumber = shared_ids_.contains(entry.fixed.id);
+        // Two blobs of one id, or an id that none can have: they get another. So does what says that it was written by a
+        // commit that never can have been.
+        const bool renumber = shared_ids_.contains(entry.fixed.id) || entry.fixed.sequence >= kPlausibleSequence;
         const bool type_outside = (entry.fixed.flags & kEntryTypeInHeader) != 0;
         if (f == Fate::keep && !renumber) {
             ++kept_;
@@ -191,6 +222,8 @@ private:
         NewEntry fresh;
         fresh.fixed = entry.fixed;
         if (renumber) fresh.fixed.id = ++image_.max_id;
+        if (fresh.fixed.sequence >= kPlausibleSequence)
+            fresh.fixed.sequence = std::max<std::uint64_t>(plan_.base.sequence, 1);
         fresh.fixed.flags &= ~kEntryTypeInHeader;
         fresh.type.assign(entry.type.begin(), entry.type.end());
         fresh.value.assign(entry.value.begin(), entry.value.end());
@@ -272,6 +305,9 @@ private:
         Scan scan;
         scan_data(image_, plan_.capacity, skip, plan_.base.uuid, false, scan);
         if (scan.headers.empty()) return;
+        // What is forged does not come first.
+        for (FoundHeader& h : scan.headers)
+            if (h.fixed.sequence >= kPlausibleSequence) h.fixed.sequence = 0, h.renew = true;
         // Newest first: an older version of the same bytes was written over.
         std::sort(scan.headers.begin(), scan.headers.end(), [](const FoundHeader& a, const FoundHeader& b) {
             return a.fixed.sequence != b.fixed.sequence ? a.fixed.sequence > b.fixed.sequence : a.fixed.id > b.fixed.id;
@@ -316,7 +352,7 @@ private:
         view.name = h.name;
         const bool legal_name = blob_name_problem(h.name) == nullptr;
         if (!legal_name) view.name = "x";
-        if (h.fixed.sequence >= UINT64_MAX - 1 || entry_problem(view, plan_.capacity) != nullptr ||
+        if (entry_problem(view, plan_.capacity) != nullptr ||
             type_problem_of(h.type, e.size) != nullptr || claimed_.overlaps(header.offset, header.size) ||
             (data.size != 0 && claimed_.overlaps(data.offset, data.size)))
             return;
@@ -325,6 +361,7 @@ private:
         claimed_.add(header.offset, header.size);
         claimed_.add(data.offset, data.size);
         fresh.type = std::move(h.type);
+        fresh.new_header = h.renew;
         if (e.id >= kIdLimit || !used_ids_.insert(e.id).second) {
             e.id = ++image_.max_id;
             fresh.new_header = true;

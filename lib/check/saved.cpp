@@ -42,6 +42,15 @@ void copy_range(int from, int to, std::uint64_t offset, std::uint64_t size, cons
     std::vector<std::byte> buffer(std::min<std::uint64_t>(size, 1 << 20));
     bool by_pages = false;
     while (size != 0) {
+        // The copy was made as long, so holes are there already. Forged sizes may reach over any number of them.
+        const off_t data = ::lseek(from, static_cast<off_t>(offset), SEEK_DATA);
+        if (data < 0 && errno == ENXIO) return;
+        if (data > static_cast<off_t>(offset)) {
+            const std::uint64_t hole = static_cast<std::uint64_t>(data) - offset;
+            if (hole >= size) return;
+            offset += hole;
+            size -= hole;
+        }
         std::uint64_t want = std::min<std::uint64_t>(size, buffer.size());
         if (by_pages) want = std::min(want, kPage - offset % kPage);
         const ssize_t got = ::pread(from, buffer.data(), want, static_cast<off_t>(offset));

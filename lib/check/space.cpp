@@ -17,11 +17,22 @@ using namespace format;
 using Ranges = std::vector<Extent>;  // sorted, disjoint, neighbours joined
 
 Ranges taken_by_events(const Image& image, bool with_tail) {
+    Ranges taken;
+    if (image.runs.size() > kMaxRuns) {
+        // Found without a root, perhaps forged: a merge of so many would ask each of them at each step.
+        EventMap map;
+        for (const RunImage& run : image.runs)
+            for (const Event& e : run.events) map.set(e.offset, e.size, e.taken);
+        if (with_tail)
+            for (const Event& e : image.tail.events().all()) map.set(e.offset, e.size, e.taken);
+        for (const Event& e : map.all())
+            if (e.taken) taken.push_back({e.offset, e.size});
+        return taken;
+    }
     std::vector<std::unique_ptr<EventCursor>> sources;
     for (const RunImage& run : image.runs) sources.push_back(std::make_unique<VectorEventCursor>(run.events));
     if (with_tail) sources.push_back(std::make_unique<VectorEventCursor>(image.tail.events().all()));
     EventMerge merge(std::move(sources), true);
-    Ranges taken;
     Event event;
     while (merge.next(event)) {
         if (!event.taken) continue;
