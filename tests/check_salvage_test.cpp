@@ -328,3 +328,224 @@ TEST_CASE("a lost page said that a name is gone, and whose its bytes are now") {
     INFO(text_of(report));
     CHECK(std::find(missing.begin(), missing.end(), second) == missing.end());
 }
+
+namespace {
+
+// Pages of a run of values that another shelf has, without its header page, as pages of run `run_id`.
+std::vector<std::byte> foreign_pages(std::uint64_t run_id) {
+    SampleShelf other(0);
+    {
+        Shelf s = Namespace::open(other.path).shelf("s");
+        for (int i = 0; i < 60; ++i) s.put("foreign/" + std::to_string(i), filled(200, 1), Type::value(Kind::bytes));
+        s.close();
+    }
+    const Superblock root = other.root();
+    const auto bytes = file_bytes(other.data);
+    const RunRef& run = root.runs[root.run_count - 1];
+    std::vector<std::byte> pages(bytes.begin() + static_cast<std::ptrdiff_t>(run.offset + kPage),
+                                 bytes.begin() + static_cast<std::ptrdiff_t>(run.offset + run.size));
+    for (std::uint64_t at = 0; at < pages.size(); at += kPage) {
+        PageHeader h;
+        std::memcpy(&h, &pages[at], sizeof h);
+        h.run_id = run_id;
+        h.crc = 0;
+        std::memcpy(&pages[at], &h, sizeof h);
+        h.crc = crc32c(&pages[at], kPage);
+        std::memcpy(&pages[at], &h, sizeof h);
+    }
+    return pages;
+}
+
+}  // namespace
+
+TEST_CASE("without a root, a blob that holds pages of a run is a blob, not a run") {
+    for (const bool closed : {true, false})
+        for (const std::uint64_t run_id : {0, 1000}) {  // older and newer than all of this shelf
+            CAPTURE(closed);
+            CAPTURE(run_id);
+            SampleShelf shelf(20);
+            {
+                Shelf s = Namespace::open(shelf.path).shelf("s");
+                shelf.put(s, "copy", foreign_pages(run_id), Type::raw());
+                if (closed) s.close();
+                else shelf.crash(s);
+            }
+            std::filesystem::remove(shelf.map);
+            CheckReport report;
+            CHECK(salvaged(shelf, report) == std::vector<std::string>{});
+            Shelf s = Namespace::open(shelf.path).shelf("s", Mode::read_only);
+            CHECK(s.list("foreign/").empty());
+        }
+}
+
+TEST_CASE("without a root and its header page, a run that lies where an erased blob was still counts") {
+    SampleShelf shelf(0);
+    Superblock root{};
+    {
+        Shelf s = Namespace::open(shelf.path).shelf("s");
+        s.put("big", filled(2 << 20, 1));
+        const BlobInfo erased = *s.find("big");
+        // A run that says that it is alive.
+        const auto grown = [&, before = shelf.root().run_count] { return shelf.root().run_count > before; };
+        put_values(shelf, s, "a/", grown);
+        s.erase("big");
+        const auto in_erased = [&] {
+            root = shelf.root();
+            const std::uint64_t at = root.runs[root.run_count - 1].offset;
+            return root.run_count > 1 && at >= erased.offset && at - erased.offset < erased.extent;
+        };
+        for (unsigned i = 0; !in_erased() && i < 500; ++i) {
+            shelf.put(s, "wide/" + std::to_string(i), filled(5000, i), Type::raw());
+            shelf.put(s, "value/" + std::to_string(i), filled(200, i), Type::value(Kind::bytes));
+        }
+        REQUIRE(in_erased());
+        shelf.crash(s);
+    }
+    flip(shelf.data, root.runs[root.run_count - 1].offset + 70);
+    std::filesystem::remove(shelf.map);
+    CheckReport report;
+    CHECK(salvaged(shelf, report) == std::vector<std::string>{});
+}
+
+namespace {
+
+// Sequences that no shelf comes to.
+constexpr std::uint64_t kForged[] = {UINT64_MAX - 1, kSequenceLimit, kSequenceLimit - 2};
+
+}  // namespace
+
+TEST_CASE("forged sequences of an entry") {
+    for (const std::uint64_t forged : kForged) {
+        CAPTURE(forged);
+        SampleShelf shelf(43, false);
+        const Superblock root = shelf.root();
+        auto bytes = file_bytes(shelf.data);
+        CommitHeader header;
+        std::memcpy(&header, &bytes[root.log_offset], sizeof header);
+        bool done = false;
+        for (std::uint64_t at = root.log_offset + sizeof header; !done && at < root.log_offset + header.size;) {
+            RecordHeader record;
+            std::memcpy(&record, &bytes[at], sizeof record);
+            if (record.type == 1) {
+                std::memcpy(&bytes[at + sizeof record + offsetof(Entry, sequence)], &forged, sizeof forged);
+                done = true;
+            }
+            at += record.size;
+        }
+        REQUIRE(done);
+        header.crc = 0;
+        std::memcpy(&bytes[root.log_offset], &header, sizeof header);
+        header.crc = crc32c(&bytes[root.log_offset], header.size);
+        std::memcpy(&bytes[root.log_offset], &header, sizeof header);
+        overwrite(shelf.data, root.log_offset, &bytes[root.log_offset], header.size);
+        CHECK(shelf.check().exit_code() == 4);
+        CheckReport report;
+        CHECK(salvaged(shelf, report) == std::vector<std::string>{});
+        CHECK(shelf.root().sequence < 1 << 20);
+    }
+}
+
+TEST_CASE("forged sequences of an entry, without a root") {
+    for (const std::uint64_t forged : kForged) {
+        CAPTURE(forged);
+        SampleShelf shelf(43, false);
+        const Superblock root = shelf.root();
+        auto bytes = file_bytes(shelf.data);
+        // In a run: it must not make the log look older than the runs.
+        const std::uint64_t run = root.runs[root.run_count - 1].offset;
+        RunHeader header;
+        std::memcpy(&header, &bytes[run], sizeof header);
+        std::byte* const page = &bytes[run + header.leaf_start * kPage];
+        std::uint16_t item = 0;
+        std::memcpy(&item, page + kPage - 2, sizeof item);
+        std::memcpy(page + item + offsetof(Entry, sequence), &forged, sizeof forged);
+        PageHeader h;
+        std::memcpy(&h, page, sizeof h);
+        h.crc = 0;
+        std::memcpy(page, &h, sizeof h);
+        h.crc = crc32c(page, kPage);
+        std::memcpy(page, &h, sizeof h);
+        overwrite(shelf.data, run + header.leaf_start * kPage, page, kPage);
+        std::filesystem::remove(shelf.map);
+        CheckReport report;
+        CHECK(salvaged(shelf, report) == std::vector<std::string>{});
+        CHECK(shelf.root().sequence < 1 << 20);
+    }
+}
+
+TEST_CASE("forged sequences of a commit behind the end of the log") {
+    for (const std::uint64_t forged : kForged) {
+        CAPTURE(forged);
+        SampleShelf shelf(43, false);
+        const Superblock root = shelf.root();
+        CommitHeader h{kCommitMagic, sizeof h, forged, root.log_salt, 0, 0, 0};
+        h.crc = crc32c(&h, sizeof h);
+        overwrite(shelf.data, root.log_offset + root.log_size - kLine, &h, sizeof h);
+        (void)shelf.check(Repair::all);
+        CHECK(shelf.check().clean());
+        CHECK(shelf.missing().empty());
+        CHECK(shelf.root().sequence < 1 << 20);
+        Shelf s = Namespace::open(shelf.path).shelf("s");
+        s.put("more", filled(10, 1), Type::value(Kind::bytes));
+        s.close();
+        CHECK(shelf.check().clean());
+    }
+}
+
+TEST_CASE("forged sequences of extent headers, where nothing else is left") {
+    for (const std::uint64_t forged : kForged) {
+        CAPTURE(forged);
+        SampleShelf shelf;
+        auto bytes = file_bytes(shelf.data);
+        for (std::uint64_t at = kDataStart; at + sizeof(ExtentHeader) <= bytes.size(); at += kLine) {
+            std::uint32_t magic;
+            std::memcpy(&magic, &bytes[at], sizeof magic);
+            if (magic == kPageMagic || magic == kCommitMagic) std::memset(&bytes[at], 0, sizeof magic);
+            ExtentHeader h;
+            std::memcpy(&h, &bytes[at], sizeof h);
+            if (h.magic != kExtentMagic || h.own_offset != at) continue;
+            h.sequence = forged;
+            h.update = 0;
+            h.crc = 0;
+            std::memcpy(&bytes[at], &h, sizeof h);
+            h.crc = crc32c(&bytes[at], sizeof h + h.name_size + h.type_size);
+            std::memcpy(&bytes[at], &h, sizeof h);
+        }
+        overwrite(shelf.data, 0, bytes.data(), bytes.size());
+        std::filesystem::remove(shelf.map);
+        CheckReport report;
+        (void)salvaged(shelf, report);
+        CHECK(report.lost_found > 0);
+        CHECK(shelf.root().sequence < 1 << 20);
+    }
+}
+
+TEST_CASE("forged sequences of the root: it can be read, not written, and mended") {
+    for (const std::uint64_t forged : kForged) {
+        CAPTURE(forged);
+        for (const bool generation : {false, true}) {
+            CAPTURE(generation);
+            SampleShelf shelf;
+            Superblock root = shelf.root();
+            Repair repair = generation ? Repair::safe : Repair::all;
+            (generation ? root.generation : root.sequence) = forged;
+            shelf.write_root(root);
+            CHECK(shelf.check().exit_code() == 4);
+            if (forged < kSequenceLimit) {
+                CHECK(shelf.missing().empty());
+                Shelf s = Namespace::open(shelf.path).shelf("s");
+                CHECK_THROWS_AS(s.put("new", filled(10, 1), Type::value(Kind::bytes)), CorruptError);
+            } else {
+                CHECK_THROWS_AS(Namespace::open(shelf.path).shelf("s"), CorruptError);
+                repair = Repair::all;
+            }
+            CHECK(shelf.check(repair).exit_code() == 1);
+            CHECK(shelf.check().clean());
+            CHECK(shelf.missing().empty());
+            CHECK(shelf.root().sequence < 1 << 20);
+            CHECK(shelf.root().generation < 1 << 20);
+            Shelf s = Namespace::open(shelf.path).shelf("s");
+            s.put("new", filled(10, 1), Type::value(Kind::bytes));
+        }
+    }
+}

@@ -18,8 +18,6 @@ using namespace format;
 namespace {
 
 constexpr std::uint64_t kGarbage = 256;  // superseded names that are not worth a merge
-// No session makes so many commits.
-constexpr std::uint64_t kSequenceRoom = std::uint64_t{1} << 48;
 constexpr std::size_t kFanout = 8;          // runs of one level that become one of the next
 
 }  // namespace
@@ -347,9 +345,9 @@ void Catalogue::begin_session() {
     if (next_id_ >= kIdLimit)
         damaged(fmt::format("superblock: the next id is {}, ids end at {}; the shelf can be read", next_id_, kIdLimit));
     // Likewise: a shelf that went on would make itself unreadable at the limit.
-    if (sequence_ >= kSequenceLimit - kSequenceRoom || root_.generation >= kSequenceLimit - kSequenceRoom)
-        damaged(fmt::format("superblock: commit {} and generation {} are too near to {}, where both end; the shelf can be "
-                            "read", sequence_, root_.generation, kSequenceLimit));
+    if (sequence_ >= kPlausibleSequence || root_.generation >= kPlausibleSequence)
+        damaged(fmt::format("superblock: commit {}, generation {}: no shelf comes to {}; the shelf can be read", sequence_,
+                            root_.generation, kPlausibleSequence));
     map_.reserve(0, kMapSize);
     // Every fold asks all runs how large it may become: one that is damaged shows before anything is written.
     for (const auto& run : runs_) (void)run->header();

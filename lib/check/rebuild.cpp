@@ -247,7 +247,7 @@ void rebuild(Image& image, Plan& plan) {
     next.flags |= kSuperblockClean;
     // Near the end the next session would be refused. Started anew it is lower than the one that is replaced, and counts
     // only when both copies are written: until then the old root does, which nothing was taken from.
-    next.generation = next.generation < kSequenceLimit / 2 ? next.generation + 1 : 1;
+    next.generation = next.generation < kPlausibleSequence ? next.generation + 1 : 1;
     seal_superblock(next);
     Media& map = image.target.map;
     const int first = image.root_index >= 0 ? 1 - image.root_index : 0;

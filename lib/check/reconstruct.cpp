@@ -138,7 +138,9 @@ private:
         for (auto& [id, candidate] : by_id) {
             // Pages that were found, and no others: forged ones may each claim a run of any size.
             collect_run(scratch, candidate.run, *candidate.pages);
-            plan_.keep.push_back({candidate.run.ref.offset, candidate.run.ref.size});
+            // From the first of them to the last, not all that may be forged as the run's size: there must be space left.
+            const std::uint64_t first = candidate.pages->front(), last = candidate.pages->back();
+            plan_.keep.push_back({candidate.run.ref.offset + first * kPage, (last - first + 1) * kPage});
             if (candidate.run.leaves.empty() && candidate.run.events.empty()) continue;
             if (candidate.run.header) image_.runs.push_back(std::move(candidate.run));
             else headless_.push_back(std::move(candidate));
@@ -322,7 +324,7 @@ private:
     void replay(Image& image) {
         std::uint64_t in_runs = 0;
         for (EntryStream stream(image); stream.next();)
-            if (!stream.entry().tombstone() && stream.entry().fixed.sequence < kSequenceLimit)
+            if (!stream.entry().tombstone() && stream.entry().fixed.sequence < kPlausibleSequence)
                 in_runs = std::max(in_runs, stream.entry().fixed.sequence);
         image.sequence = in_runs;
         const std::vector<FoundCommit>* const log = newest_log(image);

@@ -198,6 +198,14 @@ void check_root(Image& image) {
         } else {
             image.root = sb;
             image.root_index = c.choice.index;
+            const auto implausible = [&](Cure cure, const char* what, std::size_t field, std::uint64_t value) {
+                if (value >= kPlausibleSequence)
+                    image.map_finding(cure, Severity::error, fmt::format("superblock copy {}", c.choice.index),
+                                      kSuperblockOffset[c.choice.index] + field,
+                                      fmt::format("a {} below {}", what, kPlausibleSequence), fmt::format("{}", value));
+            };
+            implausible(Cure::accounts, "generation", offsetof(Superblock, generation), sb.generation);
+            implausible(Cure::catalogue, "sequence", offsetof(Superblock, sequence), sb.sequence);
             if (sb.capacity != image.target.data.size()) {
                 const bool shorter = image.target.data.size() < sb.capacity;
                 image.data_finding(Cure::catalogue, Severity::error, "data file", image.target.data.size(),

@@ -12,6 +12,7 @@
 #include "check/entry_stream.hpp"
 #include "check/scan.hpp"
 #include "format/names.hpp"
+#include "format/superblock.hpp"
 #include "format/type_codec.hpp"
 
 namespace pymm {
@@ -30,9 +31,6 @@ bool covers(const std::vector<Extent>& ranges, const Extent& e) {
     --it;
     return e.offset + e.size <= it->offset + it->size;
 }
-
-// A shelf never comes half as far as the limit, and one that goes on from there could not go on for long.
-constexpr std::uint64_t kPlausibleSequence = kSequenceLimit / 2;
 
 // Could a damaged page of a newer run say something else about a name? Asked in the order of names: all gaps are passed
 // once, however many there are.

@@ -8,6 +8,7 @@
 #include "catalogue/commit_sweep.hpp"
 #include "check/pages.hpp"
 #include "format/crc_sweep.hpp"
+#include "format/superblock.hpp"
 
 namespace pymm {
 
@@ -132,6 +133,7 @@ private:
     void commit(const CrcSweep::Sound& s) {
         CommitHeader h;
         if (!commits_.take(s.begin, s.size) || !image_.read(s.begin, sizeof h, &h)) return;
+        if (h.sequence >= kPlausibleSequence) return;
         out_.commits.push_back({s.begin, s.size, h.sequence, h.salt});
     }
 

@@ -84,10 +84,6 @@ void CrcSweep::expect(std::uint64_t size, std::uint32_t crc, const void* head, c
                       std::uint64_t head_size, std::uint64_t tag) {
     assert(size >= head_size);
     const std::uint32_t own = add(summed, head_size, ~std::uint32_t{0});
-    if (size == head_size) {
-        if (~own == crc) visit_({at_, size, tag});
-        return;
-    }
     const Open o{at_, size, tag, at_ + head_size, own ^ add(head, head_size, sum_), crc};
     open_.emplace(at_ + size, o);
     if (open_.size() <= kMostOpen) return;

@@ -10,6 +10,10 @@
 
 namespace pymm::format {
 
+/// Commits and generations that no shelf comes to, and only half as far as the limit: from here on no session begins, as it
+/// would end in a root that cannot be opened, and salvage believes no such number.
+inline constexpr std::uint64_t kPlausibleSequence = kSequenceLimit / 2;
+
 void seal_superblock(Superblock& sb) noexcept;  // sets magic, version, size, crc
 
 /// Why a copy was not usable; empty when it was.
