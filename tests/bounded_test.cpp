@@ -513,18 +513,23 @@ TEST_CASE("a repair asks once about what a reader looks at") {
     SampleShelf shelf;
     const Superblock root = shelf.root();
     flip(shelf.data, root.runs[0].offset + kPage + 200);
+    // An extent header that is to be written anew: the smallest thing that space is looked for.
+    {
+        const auto bytes = file_bytes(shelf.data);
+        for (std::uint64_t at = kDataStart, flipped = 0; flipped < 20 && at < bytes.size(); at += kLine) {
+            ExtentHeader h;
+            std::memcpy(&h, &bytes[at], sizeof h);
+            if (h.magic == kExtentMagic && h.own_offset == at) flip(shelf.data, at + 30), ++flipped;
+        }
+    }
     const auto m = file_bytes(shelf.map), d = file_bytes(shelf.data);
     MemoryMedia map("map", m.size()), data("data", d.size());
     std::memcpy(map.data(), m.data(), m.size());
     std::memcpy(data.data(), d.data(), d.size());
     OneReader reader;
-    // All that is free but for the last megabyte.
-    for (const auto& [name, info] : shelf.infos) reader.from = std::max(reader.from, info.offset + info.extent);
-    for (std::uint32_t i = 0; i < root.run_count; ++i)
-        reader.from = std::max(reader.from, root.runs[i].offset + root.runs[i].size);
-    reader.from = std::max({reader.from, root.log_offset + root.log_size, root.zone_offset + root.zone_size});
+    // All but the last megabyte.
+    reader.from = kDataStart;
     reader.to = kData - (1 << 20);
-    REQUIRE(reader.from + (4 << 20) < reader.to);
     const std::vector<std::byte> before(data.data() + reader.from, data.data() + reader.to);
     CheckOptions options;
     options.repair = Repair::all;
@@ -532,6 +537,6 @@ TEST_CASE("a repair asks once about what a reader looks at") {
     INFO(text_of(report));
     CHECK(report.repaired);
     CHECK(std::equal(before.begin(), before.end(), data.data() + reader.from));
-    // One for each thing that is written, and a few for what is marked.
-    CHECK(reader.asked < 300);
+    // One for each thing that is written, and one for each free piece that is marked.
+    CHECK(reader.asked < 1000);
 }

@@ -152,6 +152,22 @@ TEST_CASE("lease: extents") {
     CHECK(writer->extent_marked(far, 64));
 }
 
+TEST_CASE("lease: where a mark ends") {
+    const Pair files;
+    const auto writer = files.lease();
+    const auto reader = files.lease(false);
+    CHECK_FALSE(writer->mark_in(0, 1 << 20).has_value());
+    reader->mark_extent(4096, 4096);
+    reader->mark_extent(8192, 64);  // the kernel merges neighbours
+    const auto mark = writer->mark_in(5000, 8);
+    REQUIRE(mark.has_value());
+    CHECK(mark->offset == 4096);
+    CHECK(mark->size == 4160);
+    CHECK_FALSE(writer->mark_in(8256, 64).has_value());
+    CHECK_FALSE(writer->mark_in(4096, 0).has_value());
+    CHECK_FALSE(reader->mark_in(0, 1 << 20).has_value());
+}
+
 TEST_CASE("lease: a reader's marks vanish with its process") {
     const Pair files;
     int pipes[2];

@@ -211,6 +211,23 @@ TEST_CASE("media: reserving allocates, once") {
     CHECK(blocks() == 8 * MiB);
 }
 
+TEST_CASE("media: where data begins behind a hole") {
+    const TempFile file(64 << 20);
+    const auto media = file.open();
+    CHECK(media->next_data(0) == 64 << 20);
+    media->write((40 << 20) + 100, "x", 1);
+    // A file system may give more than was asked for; what is stored is never passed over.
+    const std::uint64_t at = media->next_data(4096);
+    CHECK(at > 4096);
+    CHECK(at <= (40 << 20) + 100);
+    CHECK(media->next_data((40 << 20) + 100) == (40 << 20) + 100);
+    // A store through the mapping counts, too.
+    media->data()[8 << 20] = std::byte{1};
+    CHECK(media->next_data(4096) <= 8 << 20);
+    CHECK(media->next_data(64 << 20) == 64 << 20);
+    CHECK(media->next_data((64 << 20) + 5) == (64 << 20) + 5);
+}
+
 TEST_CASE("media: a source that cannot be read is an error, not a signal") {
     const Forced scope("PAGE");
     const TempFile file(64 << 10);
