@@ -5,9 +5,11 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
 #include <cstdlib>
 #include <thread>
 #include <utility>
@@ -271,6 +273,107 @@ TEST_CASE("a data file of a size that none has is left alone while somebody writ
     std::filesystem::resize_file(shelf.data, size + 100);
     CHECK_THROWS_AS(shelf.check(Repair::all), BusyError);
     CHECK(std::filesystem::file_size(shelf.data) == size + 100);
+}
+
+namespace {
+
+/// A process of its own that has the shelf open for writing, has put something, and keeps a writable view after it
+/// closed the shelf; until killed.
+class WriterProcess {
+public:
+    explicit WriterProcess(const std::string& path) {
+        int ready[2];
+        REQUIRE(::pipe(ready) == 0);
+        pid_ = ::fork();
+        REQUIRE(pid_ >= 0);
+        if (pid_ == 0) {
+            char answer = 'n';
+            try {
+                Shelf s = Namespace::open(path).shelf("s");
+                s.put("theirs", filled(5000, 7));
+                const View view = s.get("theirs", Access::write);
+                s.close();
+                answer = 'y';
+                (void)!::write(ready[1], &answer, 1);
+                for (;;) ::pause();
+            } catch (const std::exception&) {
+            }
+            (void)!::write(ready[1], &answer, 1);
+            ::_exit(1);
+        }
+        char answer = 0;
+        REQUIRE(::read(ready[0], &answer, 1) == 1);
+        REQUIRE(answer == 'y');
+        ::close(ready[0]);
+        ::close(ready[1]);
+    }
+    void end() {
+        if (pid_ <= 0) return;
+        ::kill(pid_, SIGKILL);
+        ::waitpid(pid_, nullptr, 0);
+        pid_ = 0;
+    }
+    ~WriterProcess() { end(); }
+
+private:
+    pid_t pid_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a .map taken away from under a writer lets nobody in beside it") {
+    SampleShelf shelf;
+    const auto old_map = file_bytes(shelf.map);
+    WriterProcess writer(shelf.path);
+    std::filesystem::remove(shelf.map);
+    const Namespace ns = Namespace::open(shelf.path);
+    const CreateOptions options{.capacity = min_capacity}, force{.capacity = min_capacity, .force = true};
+    const auto data = file_bytes(shelf.data);
+    const auto nothing_changed = [&] {
+        CHECK(file_bytes(shelf.data) == data);
+        CHECK(std::distance(std::filesystem::directory_iterator(shelf.path), {}) == 1);
+    };
+    for (const Repair repair : {Repair::safe, Repair::all}) {
+        CHECK_THROWS_AS(shelf.check(repair), BusyError);
+        nothing_changed();
+    }
+    CHECK((shelf.check().exit_code() & 4) != 0);  // without repair it tells what is missing
+    CHECK_THROWS_AS(ns.create("s", options), BusyError);
+    CHECK_THROWS_AS(ns.create("s", force), BusyError);
+    CHECK_THROWS_AS(ns.erase("s"), BusyError);
+    nothing_changed();
+    // An older copy of it, put back: still the same writer's shelf.
+    std::ofstream(shelf.map, std::ios::binary)
+        .write(reinterpret_cast<const char*>(old_map.data()), static_cast<std::streamsize>(old_map.size()));
+    CHECK_THROWS_AS(ns.shelf("s"), BusyError);
+    CHECK_THROWS_AS(ns.erase("s"), BusyError);
+    CHECK_THROWS_AS(shelf.check(Repair::all), BusyError);
+    std::filesystem::remove(shelf.map);
+    nothing_changed();
+
+    writer.end();
+    const CheckReport report = shelf.check(Repair::all);
+    INFO(text_of(report));
+    CHECK(report.repaired);
+    CHECK(shelf.check().findings.empty());
+    CHECK(shelf.missing() == std::vector<std::string>{});
+    CHECK(ns.shelf("s").contains("theirs"));
+}
+
+TEST_CASE("a .data taken away from under a writer lets nobody in beside it") {
+    SampleShelf shelf;
+    WriterProcess writer(shelf.path);
+    std::filesystem::remove(shelf.data);
+    const Namespace ns = Namespace::open(shelf.path);
+    CHECK_THROWS_AS(ns.create("s", {.capacity = min_capacity}), ExistsError);
+    CHECK_THROWS_AS(ns.create("s", {.capacity = min_capacity, .force = true}), BusyError);
+    CHECK_THROWS_AS(ns.erase("s"), BusyError);
+    const SampleShelf other;
+    std::filesystem::copy_file(other.data, shelf.data);
+    CHECK_THROWS_AS(shelf.check(Repair::all), BusyError);
+    writer.end();
+    ns.erase("s");
+    CHECK(ns.list().empty());
 }
 
 TEST_CASE("a .map made anew is for nobody whom the old one was not for") {

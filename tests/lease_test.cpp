@@ -75,6 +75,50 @@ TEST_CASE("lease: one writer, over descriptions of one process too") {
     CHECK(b->try_acquire_writer());
 }
 
+TEST_CASE("lease: a file that is taken away, or replaced, makes no second writer") {
+    for (const char* name : {"/s.map", "/s.data"}) {
+        CAPTURE(name);
+        const Pair files;
+        auto writer = files.lease();
+        CHECK(writer->try_acquire_writer());
+        CHECK(writer->try_acquire_writer());
+        REQUIRE(::unlink((files.directory + name).c_str()) == 0);
+        ::close(::open((files.directory + name).c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+        const auto other = files.lease(), reader = files.lease(false);
+        for (int again = 0; again < 3; ++again) {
+            CHECK_FALSE(other->try_acquire_writer());
+            CHECK(reader->writer_alive());
+        }
+        CHECK_FALSE(writer->writer_alive());  // nothing is left behind by the refused one
+        CHECK(writer->try_acquire_writer());
+        // Of a marked extent, whatever its size, the writer's byte is no part.
+        CHECK_FALSE(other->extent_marked(0, 1ull << 46));
+        reader->mark_extent(0, 1ull << 46);
+        reader->unmark_extent(0, 1ull << 46);
+        CHECK(other->writer_alive());
+        writer.reset();
+        CHECK_FALSE(reader->writer_alive());
+        CHECK(other->try_acquire_writer());
+    }
+}
+
+TEST_CASE("lease: with one file of two, that one bears the lock") {
+    const Pair files;
+    const auto open = [&](const char* name) { return ::open((files.directory + name).c_str(), O_RDWR | O_CLOEXEC); };
+    FileLease no_map(-1, open("/s.data"), "no map"), no_data(open("/s.map"), -1, "no data");
+    CHECK(no_map.try_acquire_writer());
+    CHECK(no_data.try_acquire_writer());
+    const auto both = files.lease();
+    CHECK_FALSE(both->try_acquire_writer());
+    no_data.release_writer();
+    CHECK_FALSE(both->try_acquire_writer());
+    CHECK_FALSE(no_data.writer_alive());  // .map, which was locked first, was given up again
+    no_map.release_writer();
+    CHECK(both->try_acquire_writer());
+    CHECK(no_map.writer_alive());
+    CHECK(no_data.writer_alive());
+}
+
 TEST_CASE("lease: destruction gives the writer's lock up though the description lives on") {
     const Pair files;
     const int map = ::open((files.directory + "/s.map").c_str(), O_RDWR | O_CLOEXEC);

@@ -132,8 +132,8 @@ private:
                             fmt::format("{}", data_.st.st_size), "restore it from a copy, or erase the shelf");
 
         const bool stand_in = !map_.fd || map_.st.st_size < static_cast<off_t>(kMapSize);
-        // The writer's lock lies on the .map; where there is none, nobody has the shelf open.
-        FileLease lease(duplicate(map_.fd ? map_.fd : data_.fd).release(), duplicate(data_.fd).release(),
+        // Where somebody took the .map away from under a writer, the writer's lock on the .data is still there.
+        FileLease lease(map_.fd ? duplicate(map_.fd).release() : -1, duplicate(data_.fd).release(),
                         fmt::format("{}/{}", path_, name_));
         if (write_ && !lease.try_acquire_writer())
             throw BusyError(fmt::format("{}: shelf '{}' is open for writing; close it there, or check it without "

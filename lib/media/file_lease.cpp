@@ -16,7 +16,8 @@ namespace {
 
 static_assert(sizeof(off_t) == 8, "the lock offsets need 64-bit file offsets");
 
-constexpr std::uint64_t kWriterByte = 1ull << 40;
+constexpr std::uint64_t kWriterByte = 1ull << 40;      // of .map
+constexpr std::uint64_t kDataWriterByte = 1ull << 60;  // of .data
 
 struct flock range_lock(int type, std::uint64_t start, std::uint64_t size) {
     // A length of 0 would mean "to the end of all files".
@@ -38,21 +39,40 @@ FileLease::~FileLease() {
     // The descriptions may be shared with descriptors that live on (the media's): closing would not
     // drop the locks, so they are dropped by name. Not in a detached child, which shares them with its
     // parent.
-    if (map_fd_ >= 0) {
-        unset(map_fd_, kWriterByte, 1);
-        ::close(map_fd_);
-    }
     if (data_fd_ >= 0) {
         unset(data_fd_, 0, 1ull << 62);
         ::close(data_fd_);
     }
+    if (map_fd_ >= 0) {
+        unset(map_fd_, kWriterByte, 1);
+        ::close(map_fd_);
+    }
 }
 
-bool FileLease::try_acquire_writer() { return set(map_fd_, F_WRLCK, kWriterByte, 1); }
+bool FileLease::try_acquire_writer() {
+    if (detached_) fail("locking", EBADF);
+    if (map_fd_ >= 0 && !set(map_fd_, F_WRLCK, kWriterByte, 1)) return false;
+    // Who has it already has both: a refusal or an error of the second takes nothing away that was there before.
+    try {
+        if (data_fd_ < 0 || set(data_fd_, F_WRLCK, kDataWriterByte, 1)) return true;
+    } catch (...) {
+        unset(map_fd_, kWriterByte, 1);
+        throw;
+    }
+    unset(map_fd_, kWriterByte, 1);
+    return false;
+}
 
-void FileLease::release_writer() noexcept { unset(map_fd_, kWriterByte, 1); }
+void FileLease::release_writer() noexcept {
+    unset(data_fd_, kDataWriterByte, 1);
+    unset(map_fd_, kWriterByte, 1);
+}
 
-bool FileLease::writer_alive() { return held_by_another(map_fd_, kWriterByte, 1).has_value(); }
+bool FileLease::writer_alive() {
+    if (detached_) fail("looking for locks", EBADF);
+    return (map_fd_ >= 0 && held_by_another(map_fd_, kWriterByte, 1)) ||
+           (data_fd_ >= 0 && held_by_another(data_fd_, kDataWriterByte, 1));
+}
 
 void FileLease::mark_extent(std::uint64_t offset, std::uint64_t size) {
     if (size != 0) mark(data_fd_, extents_, offset, size);
@@ -75,6 +95,7 @@ void FileLease::detach_in_child() noexcept {
     if (map_fd_ >= 0) ::close(map_fd_);
     if (data_fd_ >= 0) ::close(data_fd_);
     map_fd_ = data_fd_ = -1;
+    detached_ = true;
 }
 
 void FileLease::mark(int fd, CountedRanges& marks, std::uint64_t start, std::uint64_t size) {
@@ -129,7 +150,7 @@ void FileLease::fail(const char* action, int error) const {
     else if (error == EOPNOTSUPP || error == EINVAL || error == ENOSYS)
         advice = "; this file system has no byte-range locks: move the shelf to one that has (ext4, xfs, "
                  "tmpfs)";
-    else if (error == EBADF && map_fd_ < 0)
+    else if (error == EBADF && detached_)
         throw ClosedError(name_ + ": belongs to the parent of this forked process; open it again here");
     throw IoError(fmt::format("{}: {} failed: {}{}", name_, action, text, advice), error);
 }

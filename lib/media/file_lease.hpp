@@ -1,10 +1,15 @@
 // FileLease: the Lease of shelves in files, by open-file-description locks.
 //
 //   NAME.map   byte 2^40                  write lock: the writer
+//   NAME.data  byte 2^60                  write lock: the writer, too
 //   NAME.data  bytes of an extent         read lock: a reader has a view of it
 //
-// All far past the end of .map and never on bytes that anybody reads or writes under these locks: locks
-// are advisory. They belong to the open file description and not to the process, so two shelves opened
+// A writer has both or none: whoever takes away one of the two names, and puts another file there or has one made
+// anew, gets no second writer. The lock on .map is set first and dropped last, so that a writer that finds the first
+// one free is not refused by one that is about to leave. Nobody waits, so nothing can wait for each other.
+//
+// The writer's bytes are past the end of both files, 2^60 also past all that a reader marks (a shelf has at most 2^46
+// bytes): locks are advisory. They belong to the open file description and not to the process, so two shelves opened
 // in one process exclude each other too, and closing some other descriptor of the file drops nothing.
 // A forked child shares the description: it must close its copies (detach_in_child), else they would
 // keep the locks of a parent that died.
@@ -23,8 +28,8 @@ namespace pymm {
 
 class FileLease final : public Lease {
 public:
-    /// Descriptors of NAME.map and NAME.data, taken over; the writer's lock needs `map_fd` opened for
-    /// writing. `name` is for messages.
+    /// Descriptors of NAME.map and NAME.data, taken over; the writer's lock needs them opened for writing.
+    /// -1: there is no such file, the other one bears the lock alone. `name` is for messages.
     FileLease(int map_fd, int data_fd, std::string name) noexcept;
     ~FileLease() override;
     FileLease(const FileLease&) = delete;
@@ -53,6 +58,7 @@ private:
 
     int map_fd_;
     int data_fd_;
+    bool detached_ = false;  // in a forked child
     std::string name_;
     std::mutex mutex_;  // keeps the counts and the kernel's locks in step
     CountedRanges extents_;

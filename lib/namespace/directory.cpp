@@ -228,6 +228,10 @@ void Directory::make_room(std::string_view name, bool force) const {
     if (map) throw ExistsError(fmt::format("shelf '{}' in {}: it exists already", name, path_));
     // A data file alone: what a creation left that was cut short, or all that remains of a shelf.
     const Fd fd = open_file(file(name, ".data"), O_RDONLY | O_NOFOLLOW, name);
+    // Without a .map nobody can become the writer; one that was there when it vanished still is.
+    if (FileLease(-1, duplicate(fd).release(), fmt::format("{}/{}", path_, name)).writer_alive())
+        throw BusyError(fmt::format("{}/{}.data exists without its .map, and is open for writing; close it there first",
+                                    path_, name));
     if (!never_used(fd))
         throw ExistsError(fmt::format("{}/{}.data exists without its .map: it may hold the data of a lost shelf; "
                                       "move it away, or discard it with force", path_, name));
@@ -334,13 +338,14 @@ void Directory::erase_files(std::string_view name) const {
         throw InvalidArgumentError(fmt::format("{}/{}: not a regular file (symbolic links are not followed); remove it "
                                                "by hand", path_, data_leaf));
     if (!map && !data) throw NotFoundError(fmt::format("shelf '{}' in {}: no such shelf", name, path_));
-    std::unique_ptr<FileLease> lease;  // kept until both are gone
+    const auto open_if = [&](bool there, const std::string& leaf) {
+        return there ? open_file(leaf, O_RDWR | O_NOFOLLOW, name) : Fd();
+    };
+    Fd map_fd = open_if(map, map_leaf), data_fd = open_if(data, data_leaf);
+    FileLease lease(map_fd.release(), data_fd.release(), fmt::format("{}/{}", path_, name));  // until both are gone
+    if (!lease.try_acquire_writer())
+        throw BusyError(fmt::format("shelf '{}' in {}: it is open for writing; close it first", name, path_));
     if (map) {
-        Fd fd = open_file(map_leaf, O_RDWR | O_NOFOLLOW, name);
-        Fd other = duplicate(fd);
-        lease = std::make_unique<FileLease>(fd.release(), other.release(), fmt::format("{}/{}", path_, name));
-        if (!lease->try_acquire_writer())
-            throw BusyError(fmt::format("shelf '{}' in {}: it is open for writing; close it first", name, path_));
         // Without its .map the shelf is gone; the .data alone is never opened.
         if (::unlinkat(fd_.get(), map_leaf.c_str(), 0) != 0) fail("removing", map_leaf, errno);
         sync();

@@ -159,6 +159,23 @@ def test_beside_a_writer(ctl, ns, filled, writer):
     assert one["exit_code"] == 8 and "open for writing" in one["problem"]
 
 
+def test_beside_a_writer_whose_map_was_removed(ctl, ns, filled, writer):
+    before = contents(filled, ctl)
+    process = writer(f"{filled}/w")
+    os.remove(ns / "s.map")
+    left = files(ns)
+    for flag in ["-p", "-y"]:
+        assert "open for writing" in ctl.fails(8, "fsck", flag, filled)
+    ctl.fails(5, "create", "-s", "4M", filled)
+    ctl.fails(5, "create", "-s", "4M", "--force", filled)
+    assert files(ns) == left and len(list(ns.iterdir())) == 1
+    process.kill()
+    process.communicate()
+    fsck(ctl, 1, "-y", filled)
+    fsck(ctl, 0, filled)
+    assert contents(filled, ctl) == before
+
+
 def test_operational_errors(ctl, ns, filled):
     ctl.fails(8, "fsck", ns / "nothing")
     ctl.fails(16, "fsck", f"{filled}/a")
