@@ -17,6 +17,7 @@
 #include "check/stand_in.hpp"
 #include "media/file_lease.hpp"
 #include "media/mapped.hpp"
+#include "media/size_limit.hpp"
 #include "namespace/directory.hpp"
 
 namespace pymm {
@@ -30,6 +31,7 @@ namespace {
     switch (error) {
         case ENOSPC:
         case EDQUOT: throw NoSpaceError(text + "; free space there and try again", error);
+        case EFBIG: throw NoSpaceError(text + "; see the file size limit (ulimit -f)", error);
         case EROFS:
         case EACCES:
         case EPERM: throw ReadOnlyError(text + "; ask the owner of the files, or check without repair", error);
@@ -143,6 +145,7 @@ private:
         // A size that no shelf has: what is behind the last whole page is kept, in a page.
         if (options_.repair == Repair::all && data_.st.st_size % static_cast<off_t>(kPage) != 0) {
             const auto whole = static_cast<off_t>(round_up(static_cast<std::uint64_t>(data_.st.st_size), kPage));
+            if (beyond_size_limit(static_cast<std::uint64_t>(whole))) fail("sizing " + data_.path, EFBIG);
             if (::ftruncate(data_.fd.get(), whole) != 0) fail("sizing " + data_.path, errno);
         }
         std::unique_ptr<Media> map;
@@ -194,6 +197,7 @@ private:
             if (::geteuid() == 0 && ::fchown(fd.get(), like.st_uid, like.st_gid) != 0)
                 fail("giving away " + fresh, errno);
             if (::fchmod(fd.get(), like.st_mode & 0777) != 0) fail("setting the mode of " + fresh, errno);
+            if (beyond_size_limit(kMapSize)) fail("writing " + fresh, EFBIG);
             if (::pwrite(fd.get(), map.data(), kMapSize, 0) != static_cast<ssize_t>(kMapSize))
                 fail("writing " + fresh, errno != 0 ? errno : EIO);
             if (::fsync(fd.get()) != 0 || ::fsync(data_.fd.get()) != 0) fail("syncing " + fresh, errno);

@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "media/size_limit.hpp"
 #include "namespace/directory.hpp"
 
 namespace pymm {
@@ -23,9 +25,10 @@ using namespace format;
 namespace {
 
 [[noreturn]] void fail(const std::string& what, int error) {
-    const std::string text = fmt::format("saving what a repair replaces: {}: {}; nothing was repaired", what,
-                                         std::strerror(error));
-    if (error == ENOSPC || error == EDQUOT) throw NoSpaceError(text, error);
+    const char* advice = error == EFBIG ? ", see the file size limit (ulimit -f)" : "";
+    const std::string text = fmt::format("saving what a repair replaces: {}: {}{}; nothing was repaired", what,
+                                         std::strerror(error), advice);
+    if (error == ENOSPC || error == EDQUOT || error == EFBIG) throw NoSpaceError(text, error);
     throw IoError(text, error);
 }
 
@@ -65,6 +68,7 @@ void copy_range(int from, int to, std::uint64_t offset, std::uint64_t size, cons
         }
         if (got < 0) fail("reading " + name, errno);
         if (got == 0) return;  // the file ends here
+        if (beyond_size_limit(offset + static_cast<std::uint64_t>(got))) fail("writing " + name, EFBIG);
         for (ssize_t done = 0; done < got;) {
             const ssize_t n = ::pwrite(to, buffer.data() + done, static_cast<std::size_t>(got - done),
                                        static_cast<off_t>(offset) + done);
@@ -74,6 +78,35 @@ void copy_range(int from, int to, std::uint64_t offset, std::uint64_t size, cons
         }
         offset += static_cast<std::uint64_t>(got);
         size -= static_cast<std::uint64_t>(got);
+    }
+}
+
+// Whole blocks, as only these can be shared; sorted, disjoint. Not page 0: it is written to next, and copied soonest.
+std::vector<Extent> in_blocks(std::vector<Extent> ranges, std::uint64_t block, std::uint64_t end) {
+    std::sort(ranges.begin(), ranges.end(), [](const Extent& a, const Extent& b) { return a.offset < b.offset; });
+    std::vector<Extent> all;
+    std::uint64_t at = kPage;  // all before it is dealt with
+    for (const Extent& e : ranges) {
+        const std::uint64_t from = std::max(e.offset / block * block, at);
+        const std::uint64_t to = std::min(round_up(e.offset + e.size, block), end);
+        if (from >= to) continue;
+        if (!all.empty() && from == at) all.back().size += to - from;
+        else all.push_back({from, to - from});
+        at = to;
+    }
+    return all;
+}
+
+// Only what is going to be replaced: what is shared has to be unshared before the shelf is written to again
+// (Media::prepare_for_writing), and of all the data that would be a copy of the shelf.
+void clone_or_copy(int from, int to, const std::vector<Extent>& ranges, const std::string& name) {
+    bool clone = true;
+    for (const Extent& e : ranges) {
+        file_clone_range range{from, e.offset, e.size, e.offset};
+        if (clone && ::ioctl(to, FICLONERANGE, &range) == 0) continue;
+        // Where it is refused for one reason or another, a copy does as well.
+        if (errno == EOPNOTSUPP || errno == ENOTTY || errno == EXDEV || errno == ENOSYS) clone = false;
+        copy_range(from, to, e.offset, e.size, name);
     }
 }
 
@@ -95,14 +128,18 @@ std::string save_replaced(const ShelfFiles& files, const Replaced& replaced) {
             if (::fstat(from, &st) != 0) fail("looking at " + name, errno);
             const Fd to(::openat(dir.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
             if (!to) fail("creating " + name, errno);
-            if (::ioctl(to.get(), FICLONE, from) != 0) {
-                if (::ftruncate(to.get(), st.st_size) != 0) fail("sizing " + name, errno);
-                if (ranges == nullptr) {
-                    copy_range(from, to.get(), 0, static_cast<std::uint64_t>(st.st_size), name);
-                } else {
-                    copy_range(from, to.get(), 0, kPage, name);
-                    for (const Extent& e : *ranges) copy_range(from, to.get(), e.offset, e.size, name);
-                }
+            const auto size = static_cast<std::uint64_t>(st.st_size);
+            if (beyond_size_limit(size)) fail("sizing " + name, EFBIG);
+            if (::ftruncate(to.get(), st.st_size) != 0) fail("sizing " + name, errno);
+            if (ranges == nullptr) {
+                copy_range(from, to.get(), 0, size, name);
+            } else {
+                copy_range(from, to.get(), 0, kPage, name);
+                struct statfs fs;
+                const std::uint64_t block = ::fstatfs(to.get(), &fs) == 0 && fs.f_bsize > 0
+                                                ? static_cast<std::uint64_t>(fs.f_bsize) : kPage;
+                // What is no regular file (tests) tells no size.
+                clone_or_copy(from, to.get(), in_blocks(*ranges, block, size != 0 ? size : UINT64_MAX), name);
             }
             if (::fsync(to.get()) != 0) fail("syncing " + name, errno);
         };

@@ -1,6 +1,6 @@
 // What a repair replaces is saved first: a directory NAME.fsck-TIME beside the shelf, which is a namespace of
 // its own with a shelf of the same name. Its .map is a copy; its .data is a sparse file of the same size that has
-// the replaced bytes in their places (all of the data, where the file system can share blocks).
+// the replaced bytes in their places (in whole blocks, shared with the shelf's file, where the file system can).
 #pragma once
 
 #include <string>

@@ -198,13 +198,21 @@ void MappedMedia::prepare_for_writing() {
     if (unshared_.exchange(true) || device_) return;
     struct statfs fs;
     if (::fstatfs(fd_, &fs) != 0 || fs.f_type != XFS_SUPER_MAGIC) return;
-    int error = 0;
-    do {
-        error = ::fallocate(fd_, FALLOC_FL_UNSHARE_RANGE, 0, static_cast<off_t>(size_)) == 0 ? 0 : errno;
-    } while (error == EINTR);
-    if (error == 0 || error == EOPNOTSUPP || error == EINVAL) return;
-    unshared_ = false;
-    fail("unsharing", 0, size_, error);
+    // Where there are data only: what was never written is not shared, and XFS would fill holes with storage, so
+    // that a sparse shelf had to fit its file system as a whole.
+    const auto end = static_cast<off_t>(size_);
+    for (off_t from = 0, to = 0; (from = ::lseek(fd_, to, SEEK_DATA)) >= 0 && from < end;) {
+        to = ::lseek(fd_, from, SEEK_HOLE);
+        if (to < 0 || to > end) to = end;
+        int error = 0;
+        do {
+            error = ::fallocate(fd_, FALLOC_FL_UNSHARE_RANGE, from, to - from) == 0 ? 0 : errno;
+        } while (error == EINTR);
+        if (error == EOPNOTSUPP || error == EINVAL) return;
+        if (error == 0) continue;
+        unshared_ = false;
+        fail("unsharing", static_cast<std::uint64_t>(from), static_cast<std::uint64_t>(to - from), error);
+    }
 }
 
 void MappedMedia::reserve(std::uint64_t offset, std::uint64_t size) {
