@@ -60,6 +60,8 @@ private:
     /// Bytes written, at least one; throws.
     std::uint64_t write_once(std::uint64_t offset, const ::iovec* pieces, int count);
 
+    /// Throws IoError where somebody has shortened the file.
+    void check_length(const char* action, std::uint64_t offset, std::uint64_t size) const;
     std::uint8_t& chunk_of(std::uint64_t offset) const noexcept;
     void check_usable(std::uint64_t offset, std::uint64_t size) const;
     [[noreturn]] void fail(const char* action, std::uint64_t offset, std::uint64_t size,
