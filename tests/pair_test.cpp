@@ -3,11 +3,14 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include <pymm/check.hpp>
 #include <pymm/pymm.hpp>
 
 #include "scratch.hpp"
@@ -21,6 +24,7 @@ using pymm::test::Scratch;
 namespace {
 
 const std::string kOld = "what the old shelf holds";
+const std::string kCutShort = "the .map file is too short";
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
@@ -33,6 +37,7 @@ void make(const Namespace& ns, const std::string& value, bool force = false) {
 std::string found(const Namespace& ns) {
     for (const ShelfEntry& entry : ns.list()) {
         if (entry.name != "s") throw std::runtime_error("an unknown shelf " + entry.name);
+        if (entry.problem == kCutShort) return kCutShort;
         if (!entry.problem.empty()) throw std::runtime_error("listed with a problem: " + entry.problem);
         const Shelf s = ns.shelf("s", Mode::read_only);
         if (s.size() == 0) return "empty";
@@ -49,6 +54,7 @@ struct Scenario {
     std::set<std::string> during;  // what may be found while it runs
     std::string after;
     bool may_refuse = false;  // a lone .data with somebody's data is not made over without force
+    std::function<void(FileCut&)> on = [](FileCut&) {};  // what the file system lacks
 };
 
 struct Totals {
@@ -66,7 +72,9 @@ std::string judge(const std::string& directory, const Tree& tree, const std::set
         const std::string now = found(ns);
         if (!allowed.contains(now)) return "found '" + now + "' in" + names;
         // Whatever is there, the name can be used.
-        if (now == "gone") {
+        if (now == kCutShort) {
+            make(ns, "new", true);
+        } else if (now == "gone") {
             try {
                 make(ns, "new");
             } catch (const ExistsError&) {
@@ -114,6 +122,7 @@ void play(const Scenario& scenario, Totals& totals, std::vector<Tree>* seen = nu
         FileCut* self = nullptr;
         FileCut files(directory, [&](const std::string& call) { cut("before " + call, *self, false); });
         self = &files;
+        scenario.on(files);
         scenario.act(ns);
         cut("at the end", files, true);
     }
@@ -133,6 +142,19 @@ void play(const Scenario& scenario, Totals& totals, std::vector<Tree>* seen = nu
 const std::vector<Scenario>& scenarios() {
     static const auto nothing = [](const Namespace&) {};
     static const auto full = [](const Namespace& ns) { make(ns, kOld); };
+    static const auto lost_map = [](const Namespace& ns) {
+        full(ns);
+        std::filesystem::remove(ns.path() + "/s.map");
+    };
+    static const auto short_map = [](const Namespace& ns) {
+        full(ns);
+        std::filesystem::resize_file(ns.path() + "/s.map", 100);
+    };
+    static const auto repair = [](const Namespace& ns) {
+        CheckOptions options;
+        options.repair = Repair::all;
+        if (!check(ns.path(), "s", options).repaired) throw std::runtime_error("not repaired");
+    };
     static const auto create = [](CreateOptions options) {
         options.capacity = min_capacity;
         return [options](const Namespace& ns) { (void)ns.create("s", options); };
@@ -142,6 +164,16 @@ const std::vector<Scenario>& scenarios() {
         {"create sparse", nothing, create({.sparse = true}), {"gone", "empty"}, "empty"},
         {"create in place of", full, create({.force = true}), {kOld, "gone", "empty"}, "empty", true},
         {"erase", full, [](const Namespace& ns) { ns.erase("s"); }, {kOld, "gone"}, "gone", true},
+        {"create by a link", nothing, create({}), {"gone", "empty"}, "empty", false,
+         [](FileCut& files) { files.lack_noreplace(false); }},
+        {"create by a plain rename", nothing, create({}), {"gone", "empty"}, "empty", false,
+         [](FileCut& files) { files.lack_noreplace(true); }},
+        {"make a lost .map anew", lost_map, repair, {kOld, "gone"}, kOld, true},
+        {"make a lost .map anew by a link", lost_map, repair, {kOld, "gone"}, kOld, true,
+         [](FileCut& files) { files.lack_noreplace(false); }},
+        {"make a lost .map anew by a plain rename", lost_map, repair, {kOld, "gone"}, kOld, true,
+         [](FileCut& files) { files.lack_noreplace(true); }},
+        {"write a .map anew that is too short", short_map, repair, {kOld, kCutShort}, kOld, true},
     };
     return all;
 }
@@ -152,6 +184,46 @@ TEST_CASE("pair: a shelf that is being made or erased is there or it is not") {
     Totals totals;
     for (const Scenario& scenario : scenarios()) play(scenario, totals);
     MESSAGE(totals.cuts << " cuts between system calls, " << totals.images << " states of the files");
+}
+
+TEST_CASE("pair: a .map that somebody else puts there is never replaced") {
+    const std::string theirs = "another program's file";
+    for (const bool repairing : {false, true}) {
+        for (const char* at : {"renameat2", "linkat"}) {
+            for (const bool links : {true, false}) {
+                CAPTURE(repairing);
+                CAPTURE(at);
+                CAPTURE(links);
+                const Scratch scratch;
+                const Namespace ns = Namespace::open(scratch.path());
+                const std::string map = scratch.path() + "/s.map";
+                if (repairing) {
+                    make(ns, kOld);
+                    std::filesystem::remove(map);
+                }
+                bool came = false;
+                FileCut files(scratch.path(), [&](const std::string& call) {
+                    if (came || call != at) return;
+                    came = true;
+                    std::ofstream(map) << theirs;
+                });
+                if (std::string_view(at) == "linkat") files.lack_noreplace(!links);
+                if (repairing) {
+                    CheckOptions options;
+                    options.repair = Repair::all;
+                    CHECK_THROWS_AS((void)check(scratch.path(), "s", options), BusyError);
+                } else {
+                    CHECK_THROWS_AS((void)ns.create("s", {.capacity = min_capacity}), ExistsError);
+                }
+                CHECK(came);
+                std::string text;
+                std::getline(std::ifstream(map), text, '\0');
+                CHECK(text == theirs);
+                const Tree left = read_tree(scratch.path());
+                CHECK(left.size() == (repairing ? 2 : 1));
+            }
+        }
+    }
 }
 
 TEST_CASE("pair: what a cut left behind is cleared away under another cut") {

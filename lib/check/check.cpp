@@ -201,7 +201,13 @@ private:
             if (::pwrite(fd.get(), map.data(), kMapSize, 0) != static_cast<ssize_t>(kMapSize))
                 fail("writing " + fresh, errno != 0 ? errno : EIO);
             if (::fsync(fd.get()) != 0 || ::fsync(data_.fd.get()) != 0) fail("syncing " + fresh, errno);
-            if (::renameat(dir_.get(), fresh.c_str(), dir_.get(), leaf.c_str()) != 0) fail("naming " + leaf, errno);
+            // One that is too short is replaced. Where there was none, one that came meanwhile is not ours to replace.
+            const int error = !map_.fd ? rename_new(dir_.get(), fresh, leaf)
+                              : ::renameat(dir_.get(), fresh.c_str(), dir_.get(), leaf.c_str()) == 0 ? 0 : errno;
+            if (error == EEXIST)
+                throw BusyError(fmt::format("{}: somebody put it there while one was made; it was left as it is: check "
+                                            "the shelf again", map_.path));
+            if (error != 0) fail("naming " + leaf, error);
         } catch (...) {
             ::unlinkat(dir_.get(), fresh.c_str(), 0);
             throw;

@@ -417,8 +417,8 @@ void MappedMedia::detach_in_child() noexcept {
 // ---- Helpers ------------------------------------------------------------------------------------
 
 // A write through the descriptor would make a shortened file longer again: the gap would read as zeros, and be taken
-// for data. 0.3 us, where a synced write of 64 bytes takes 120 us on a disk and 0.7 us on tmpfs. A file that is cut between this and the write is not
-// noticed before the next one; no call writes only where a file is.
+// for data. 0.3 us, where a synced write of 64 bytes takes 120 us on a disk and 0.7 us on tmpfs. A file that is cut
+// between this and the write is not noticed before the next one: there is no call that writes only where a file is.
 void MappedMedia::check_length(const char* action, std::uint64_t offset, std::uint64_t size) const {
     if (device_) return;
     struct stat st;

@@ -82,6 +82,21 @@ bool never_used(const Fd& data) {
 
 }  // namespace
 
+int rename_new(int directory, const std::string& from, const std::string& to) noexcept {
+    if (::renameat2(directory, from.c_str(), directory, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) return errno;
+    // Without that flag: a link, which never replaces either.
+    if (::linkat(directory, from.c_str(), directory, to.c_str(), 0) == 0) {
+        ::unlinkat(directory, from.c_str(), 0);
+        return 0;
+    }
+    if (errno != EPERM && errno != ENOSYS && errno != EOPNOTSUPP) return errno;
+    // Without links, too: creators keep each other out by a lock; of other programs we see those that came before.
+    struct stat st;
+    if (::fstatat(directory, to.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return EEXIST;
+    return ::renameat(directory, from.c_str(), directory, to.c_str()) == 0 ? 0 : errno;
+}
+
 Directory::Directory(const std::string& path) : path_(path) {
     // The system would stop at a NUL and open another directory than the one that was named.
     if (path.find('\0') != std::string::npos)
@@ -262,7 +277,7 @@ Directory::Opened Directory::create(std::string_view name, const CreateOptions& 
         return fd;
     };
     Fd data = make(data_leaf);
-    bool map_made = false;
+    bool map_made = false, named = false;
     try {
         if (::ftruncate(data.get(), static_cast<off_t>(capacity)) != 0) fail("sizing", data_leaf, errno);
         // On tmpfs fallocate(2) would take the memory at once: there, space is taken blob by blob.
@@ -305,21 +320,14 @@ Directory::Opened Directory::create(std::string_view name, const CreateOptions& 
         if (::fsync(data_again.get()) != 0) fail("syncing", data_leaf, errno);
         if (::fsync(map_again.get()) != 0) fail("syncing", fresh_leaf, errno);
         sync();
-        if (::renameat2(fd_.get(), fresh_leaf.c_str(), fd_.get(), map_leaf.c_str(), RENAME_NOREPLACE) != 0) {
-            if (errno != EINVAL && errno != ENOSYS) fail("naming", map_leaf, errno);
-            // Without that flag: link, which never replaces either.
-            if (::linkat(fd_.get(), fresh_leaf.c_str(), fd_.get(), map_leaf.c_str(), 0) != 0)
-                fail("naming", map_leaf, errno);
-            ::unlinkat(fd_.get(), fresh_leaf.c_str(), 0);
-        }
+        if (const int error = rename_new(fd_.get(), fresh_leaf, map_leaf); error != 0) fail("naming", map_leaf, error);
+        named = true;
         sync();
         return opened;
     } catch (...) {
         if (map_made) ::unlinkat(fd_.get(), fresh_leaf.c_str(), 0);
-        // Unless the last sync failed: then the shelf exists.
-        struct stat st;
-        if (::fstatat(fd_.get(), map_leaf.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
-            ::unlinkat(fd_.get(), data_leaf.c_str(), 0);
+        // When the last sync failed, the shelf exists. A .map that somebody else put there belongs to no file of ours.
+        if (!named) ::unlinkat(fd_.get(), data_leaf.c_str(), 0);
         throw;
     }
 }

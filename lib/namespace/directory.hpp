@@ -28,6 +28,9 @@ private:
     int fd_;
 };
 
+/// Renames within a directory, never replacing what bears the new name: 0, or an errno, EEXIST if something does.
+int rename_new(int directory, const std::string& from, const std::string& to) noexcept;
+
 class Directory {
 public:
     /// Throws NotFoundError, InvalidArgumentError.

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdarg>
 #include <cstring>
 #include <filesystem>
@@ -62,7 +63,7 @@ ino_t inode_of(const std::string& path) {
 Tree read_tree(const std::string& directory) {
     Tree tree;
     for (const auto& item : fs::directory_iterator(directory))
-        tree[item.path().filename().string()] = read_file(item.path().string());
+        if (!item.is_directory()) tree[item.path().filename().string()] = read_file(item.path().string());
     return tree;
 }
 
@@ -89,6 +90,7 @@ FileCut::FileCut(const std::string& directory, std::function<void(const std::str
     device_ = st.st_dev;
     inode_ = st.st_ino;
     for (const auto& item : fs::directory_iterator(directory)) {
+        if (item.is_directory()) continue;
         const std::uint64_t file = files_.size() + 1;
         files_[inode_of(item.path().string())] = file;
         durable_[item.path().filename().string()] = file;
@@ -184,7 +186,7 @@ FileBytes FileCut::content(std::uint64_t number, unsigned variant, std::uint64_t
     const FileBytes& synced = synced_.at(number);
     FileBytes written = synced;  // where it has no name any more nothing else is known
     for (const auto& item : fs::directory_iterator(directory_))
-        if (file_of(item.path().filename().string()) == number) written = read_file(item.path().string());
+        if (!item.is_directory() && file_of(item.path().filename().string()) == number) written = read_file(item.path().string());
     if (variant == 0) return synced;
     if (variant == 1) return written;
     FileBytes mixed = synced;
@@ -307,6 +309,10 @@ int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned
     FileCut* cut = FileCut::active();
     if (cut == nullptr || !cut->concerns(to_fd)) return next(from_fd, from, to_fd, to, flags);
     cut->before("renameat2");
+    if ((flags & RENAME_NOREPLACE) != 0 && !cut->has_noreplace()) {
+        errno = EINVAL;
+        return -1;
+    }
     const int result = next(from_fd, from, to_fd, to, flags);
     if (result == 0) cut->renamed(to_fd, from, to);
     return result;
@@ -327,6 +333,10 @@ int linkat(int from_fd, const char* from, int to_fd, const char* to, int flags) 
     FileCut* cut = FileCut::active();
     if (cut == nullptr || !cut->concerns(to_fd)) return next(from_fd, from, to_fd, to, flags);
     cut->before("linkat");
+    if (!cut->has_links()) {
+        errno = EPERM;
+        return -1;
+    }
     const int result = next(from_fd, from, to_fd, to, flags);
     if (result == 0) cut->linked(to_fd, from, to);
     return result;

@@ -9,7 +9,7 @@
 //  * Contents: after fsync(2) of a file, or a write with RWF_DSYNC, those bytes and the size they need. What
 //    came later is there, is not there, is there in words of 8 bytes, or its size is there alone.
 //
-// Stores through mappings count as written and never synced, except by fsync(2). One at a time; one thread.
+// Folders in the directory are no part of this. Stores through mappings count as written and never synced, except by fsync(2). One at a time; one thread.
 #pragma once
 
 #include <sys/types.h>
@@ -45,6 +45,14 @@ public:
     ~FileCut();
     FileCut(const FileCut&) = delete;
     FileCut& operator=(const FileCut&) = delete;
+
+    /// From now on the file system has no renames that do not replace; nor, perhaps, links.
+    void lack_noreplace(bool links_too) noexcept {
+        noreplace_ = false;
+        links_ = !links_too;
+    }
+    bool has_noreplace() const noexcept { return noreplace_; }
+    bool has_links() const noexcept { return links_; }
 
     /// What may be found after the power went now: all combinations up to `most`, then a sample.
     std::vector<Tree> images(std::size_t most, std::uint64_t seed) const;
@@ -82,6 +90,8 @@ private:
     std::map<ino_t, std::uint64_t> files_;  // numbers of our own: inodes' are used again
     std::map<std::uint64_t, FileBytes> synced_;
     bool busy_ = false;
+    bool noreplace_ = true;
+    bool links_ = true;
 };
 
 }  // namespace pymm::sim
