@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csetjmp>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -335,6 +336,159 @@ TEST_CASE("a program's own load from a shortened file: one message, then the sig
     CHECK(has(ended.text, "shelf 's', blob 'model/weights' at offset "));
     CHECK(has(ended.text, "s.data at offset "));
     CHECK(std::count(ended.text.begin(), ended.text.end(), '\n') == 1);
+}
+
+namespace {
+
+sigjmp_buf recovery;
+volatile sig_atomic_t recovered = 0;
+
+void recover(int) {
+    recovered = recovered + 1;
+    siglongjmp(recovery, 1);
+}
+
+/// The program's own load, recovered from by its own handler; false where there was nothing to recover from.
+bool load_and_recover(const std::byte* from) {
+    if (sigsetjmp(recovery, 1) != 0) return true;
+    (void)*const_cast<const volatile std::byte*>(from);
+    return false;
+}
+
+bool raise_and_recover() {
+    if (sigsetjmp(recovery, 1) != 0) return true;
+    ::raise(SIGBUS);
+    return false;
+}
+
+/// As load_and_recover(), so many calls further down the stack.
+[[gnu::noinline]] bool recover_below(const std::byte* from, int calls) {
+    volatile char room[512];
+    room[0] = 0;
+    return calls == 0 ? load_and_recover(from) : (recover_below(from, calls - 1) && room[0] == 0);
+}
+
+}  // namespace
+
+TEST_CASE("a program whose own handler recovers by a jump: the next bus error is met as the first one was") {
+    const test::Scratch scratch;
+    const Ended ended = in_child([&] {
+        struct sigaction theirs {};
+        theirs.sa_handler = recover;
+        ::sigaction(SIGBUS, &theirs, nullptr);
+        const std::string path = scratch.path() + "/file";
+        const auto media = file_of(path, 64 << 10);
+        Shelf s = Namespace::open(scratch.path()).create("s", {.capacity = 16 << 20});
+        s.put("data", bytes_of(bytes_text(3 << 20, 'a')));
+        const View view = s.get("data");
+        if (::truncate(path.c_str(), 0) != 0 ||
+            ::truncate((scratch.path() + "/s.data").c_str(), static_cast<off_t>(view.info().offset)) != 0)
+            ::_exit(3);
+        int wanted = 0;
+        const auto guarded = [&] {
+            std::byte byte{};
+            try {
+                guarded_copy(&byte, *media, 0, 1, "test");
+                ::_exit(4);
+            } catch (const IoError&) {
+            }
+        };
+        for (int i = 0; i < 40; ++i) {
+            // In a view, for which there is a message; and in other memory.
+            for (const std::byte* at : {view.bytes().data() + 10000, static_cast<const std::byte*>(media->data())}) {
+                if (!load_and_recover(at)) ::_exit(5);
+                if (recovered != ++wanted) ::_exit(6);
+                guarded();
+                if (recovered != wanted) ::_exit(7);  // theirs had no part in ours
+            }
+        }
+        // Again and again without a guarded read between, in the same place, deeper each time, and back up.
+        for (int i = 0; i < 100; ++i)
+            if (!load_and_recover(media->data())) ::_exit(8);
+        for (const int calls : {2, 4, 6, 8, 10, 12, 3, 5, 1})
+            if (!recover_below(media->data(), calls)) ::_exit(9);
+        guarded();
+        // What is sent to the process is theirs, too, afterwards.
+        if (!raise_and_recover()) ::_exit(10);
+        if (recovered != wanted + 100 + 9 + 1) ::_exit(11);
+        guarded();
+        ::_exit(42);
+    });
+    CHECK(WIFEXITED(ended.status));
+    CHECK(WEXITSTATUS(ended.status) == 42);
+    // One message for each load through the view, and none besides.
+    CHECK(std::count(ended.text.begin(), ended.text.end(), '\n') == 40);
+}
+
+TEST_CASE("a handler that mends what is missing lets the program go on") {
+    const test::Scratch scratch;
+    const Ended ended = in_child([&] {
+        static std::string path;
+        path = scratch.path() + "/s.data";
+        struct sigaction theirs {};
+        theirs.sa_handler = [](int) { (void)!::truncate(path.c_str(), 16 << 20); };
+        ::sigaction(SIGBUS, &theirs, nullptr);
+        Shelf s = Namespace::open(scratch.path()).create("s", {.capacity = 16 << 20});
+        s.put("data", bytes_of(bytes_text(3 << 20, 'a')));
+        const View view = s.get("data");
+        for (int i = 0; i < 3; ++i) {
+            (void)::truncate(path.c_str(), static_cast<off_t>(view.info().offset));
+            if (*const_cast<const volatile std::byte*>(view.bytes().data()) != std::byte{}) ::_exit(3);
+        }
+        ::_exit(42);
+    });
+    CHECK(WIFEXITED(ended.status));
+    CHECK(WEXITSTATUS(ended.status) == 42);
+    CHECK(std::count(ended.text.begin(), ended.text.end(), '\n') == 3);
+}
+
+TEST_CASE("a handler that is both below and above ours is called once, then the process ends") {
+    const test::Scratch scratch;
+    for (const bool by_call : {true, false}) {
+        CAPTURE(by_call);
+        const Ended ended = in_child([&] {
+            static struct sigaction below;
+            static bool call;
+            call = by_call;
+            const auto first = file_of(scratch.path() + "/first", 4096);
+            struct sigaction theirs {};
+            theirs.sa_flags = SA_SIGINFO | SA_NODEFER;
+            theirs.sa_sigaction = [](int signal, siginfo_t* info, void* context) {
+                static const char text[] = "theirs\n";
+                (void)!::write(STDERR_FILENO, text, sizeof text - 1);
+                if (call) {
+                    below.sa_sigaction(signal, info, context);
+                } else {
+                    ::sigaction(signal, &below, nullptr);
+                    ::raise(signal);
+                }
+            };
+            ::sigaction(SIGBUS, &theirs, &below);
+            load_through_a_view(scratch.path());  // which puts ours on top again
+        });
+        CHECK(WIFSIGNALED(ended.status));
+        CHECK(WTERMSIG(ended.status) == SIGBUS);
+        CHECK(has(ended.text, "blob 'model/weights'"));
+        CHECK(std::count(ended.text.begin(), ended.text.end(), '\n') == 2);
+    }
+}
+
+TEST_CASE("a handler that was installed for one signal gets one") {
+    const test::Scratch scratch;
+    const Ended ended = in_child([&] {
+        struct sigaction theirs {};
+        theirs.sa_handler = recover;
+        theirs.sa_flags = static_cast<int>(SA_RESETHAND);
+        ::sigaction(SIGBUS, &theirs, nullptr);
+        const std::string path = scratch.path() + "/file";
+        const auto media = file_of(path, 4096);
+        (void)::truncate(path.c_str(), 0);
+        if (!load_and_recover(media->data())) ::_exit(3);
+        (void)load_and_recover(media->data());
+        ::_exit(4);
+    });
+    CHECK(WIFSIGNALED(ended.status));
+    CHECK(WTERMSIG(ended.status) == SIGBUS);
 }
 
 TEST_CASE("the SIGBUS handler that was there before gets its turn, with the address") {

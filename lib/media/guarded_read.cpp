@@ -27,8 +27,20 @@ constexpr std::uint64_t kPage = 4096;
 // may run while another thread installs it anew.
 struct sigaction previous[2];
 std::atomic<unsigned> current{0};
-std::atomic<bool> ending{false};  // a bus error was passed on that this process will not survive
-thread_local bool passing_on [[gnu::tls_model("initial-exec")]] = false;
+std::atomic<bool> spent[2];  // it was installed for one signal (SA_RESETHAND), and has had it
+
+// The last bus error of this thread that was passed on. The handler that got it may leave by a jump, as a program does
+// that recovers from it; nobody tells us. So this is no flag, but a place on the stack: while that handler runs, we
+// are called deeper. (Deeper than a handler that jumped is possible, too.) All our handler changes is this, and it
+// stays installed.
+struct Passed {
+    std::uintptr_t frame = 0;
+    const siginfo_t* info = nullptr;
+    unsigned depth = 0;  // how many were passed on within each other, if none has jumped
+};
+thread_local Passed passed [[gnu::tls_model("initial-exec")]];
+// A handler that faults itself is called so often; so often can a program jump out of it, ever deeper.
+constexpr unsigned kMostNested = 16;
 
 void on_bus_error(int signal, siginfo_t* info, void* context);
 
@@ -43,25 +55,24 @@ void end_by_default(int signal, bool synchronous) {
 
 void pass_on(int signal, siginfo_t* info, void* context) {
     const bool synchronous = info->si_code > 0;
-    const struct sigaction& before = previous[current.load(std::memory_order_acquire)];
+    const unsigned valid = current.load(std::memory_order_acquire);
+    const struct sigaction& before = previous[valid];
     if ((before.sa_flags & SA_SIGINFO) == 0) {
         if (before.sa_handler == SIG_IGN && !synchronous) return;
         if (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN) return end_by_default(signal, synchronous);
     }
-    // A handler that was installed above us, before we came on top again, hands back by raise(3) what it gets
-    // from us: that is the end.
-    if (passing_on && !synchronous) return end_by_default(signal, false);
-    passing_on = true;
+    if ((before.sa_flags & SA_RESETHAND) != 0 && spent[valid].exchange(true)) return end_by_default(signal, synchronous);
     if ((before.sa_flags & SA_SIGINFO) != 0) before.sa_sigaction(signal, info, context);
     else before.sa_handler(signal);
-    passing_on = false;
 }
 
 void on_bus_error(int signal, siginfo_t* info, void* context) {
     const bool synchronous = info->si_code > 0;
+    const bool of_this_process = info->si_pid == ::getpid();  // where somebody sent it
     // A handler above ours that passes on what it got by raise(3) hides the address.
-    const bool raised = info->si_code == SI_TKILL && info->si_pid == ::getpid();
+    const bool raised = info->si_code == SI_TKILL && of_this_process;
     if (detail::BusGuard* guard = detail::bus_guard; guard != nullptr && (synchronous || raised)) {
+        passed = {};
         guard->fault = synchronous ? static_cast<const volatile std::byte*>(info->si_addr) : nullptr;
         // A handler above ours may have been installed without SA_NODEFER: the jump leaves its mask behind.
         sigset_t ours;
@@ -71,15 +82,20 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
         siglongjmp(guard->back, 1);
     }
     const int error = errno;
-    if (synchronous && report_bus_error(info->si_addr)) {
-        // The handler before us comes next, at the same instruction; should it hand the signal back to us
-        // (it was installed both below and above), that is the end.
-        if (ending.exchange(true)) end_by_default(signal, true);
-        else ::sigaction(signal, &previous[current.load(std::memory_order_acquire)], nullptr);
-    } else if (ending.load()) {
+    const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    const bool deeper = here < passed.frame;  // stacks grow downwards
+    // The handler before us may also have been installed above us, before we came on top again. What it got from us
+    // it then hands back, by a call or by raise(3) or kill(2): that is the end.
+    const bool handed_back = deeper && (synchronous ? info == passed.info : of_this_process);
+    const unsigned depth = deeper ? passed.depth + 1 : 1;
+    if (synchronous && !handed_back) report_bus_error(info->si_addr);
+    if (handed_back || depth > kMostNested) {
         end_by_default(signal, synchronous);
     } else {
+        const Passed outer = deeper ? passed : Passed{};
+        passed = {here, info, depth};
         pass_on(signal, info, context);
+        passed = outer;
     }
     errno = error;
 }
@@ -94,6 +110,7 @@ void install_bus_error_handler() {
     if ((now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_bus_error) return;
     const unsigned next = current.load(std::memory_order_relaxed) ^ 1;
     previous[next] = now;
+    spent[next].store(false, std::memory_order_relaxed);
     current.store(next, std::memory_order_release);
     struct sigaction ours {};
     ours.sa_sigaction = on_bus_error;

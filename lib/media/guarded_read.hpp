@@ -9,7 +9,8 @@
 //     undefined after a bus error.
 //   * A guard belongs to one thread; guards nest. It costs no system call, about as much as a function call.
 //   * The handler is installed when the first media is mapped, over what was there before: any other bus
-//     error goes to that, after a message to stderr if it hit a live view (lib/media/live_views.hpp).
+//     error goes to that, after a message to stderr if it hit a live view (lib/media/live_views.hpp). That one may
+//     leave by a jump: the next bus error comes to us again.
 //   * A thread that blocks SIGBUS cannot be helped: the kernel ends the process.
 //
 // Sources: sigaction(2), sigsetjmp(3), mmap(2) "SIGBUS".
