@@ -1,6 +1,7 @@
 // Shelf through its public interface, on a real directory.
 #include <doctest/doctest.h>
 
+#include <pymm/check.hpp>
 #include <pymm/pymm.hpp>
 
 #include <cstring>
@@ -54,6 +55,48 @@ TEST_CASE("put, get, replace, erase and rename survive reopening") {
     std::vector<std::string> names;
     for (const BlobInfo& b : s.list()) names.push_back(b.name);
     CHECK(names == std::vector<std::string>{"big", "dir/page", "hello", "raw"});
+}
+
+TEST_CASE("a staged extent is resized in place") {
+    Scratch scratch;
+    const Namespace ns = Namespace::open(scratch.path());
+    const std::string a = pattern(3 << 20, 1), b = pattern(5 << 20, 2);
+    {
+        Shelf s = ns.create("a", {.capacity = 16 << 20, .checksum = true});
+        Staged staged = s.stage(Type::raw(), a.size());
+        staged.write(0, bytes_of(a));
+        // More than there is; a size that the type does not have; a value that would need no extent.
+        CHECK_FALSE(staged.resize(Type::raw(), 15 << 20));
+        CHECK_THROWS_AS(staged.resize(Type::array("<f8", 8, {3}), 25), InvalidArgumentError);
+        CHECK_FALSE(staged.resize(Type::value(Kind::string), 5));
+        CHECK(staged.size() == a.size());
+        REQUIRE(staged.resize(Type::raw(), 12 << 20));
+        CHECK_THROWS_AS(s.stage(Type::raw(), 3 << 20), NoSpaceError);
+        CHECK(std::memcmp(staged.memory().data(), a.data(), a.size()) == 0);
+        staged.write(a.size(), bytes_of(b));
+        REQUIRE(staged.resize(Type::array("<f8", 8, {1 << 20}), 8 << 20));
+        CHECK(staged.type().kind == Kind::ndarray);
+        // What went back can be had; then there is nothing behind any more.
+        Staged other = s.stage(Type::raw(), 4 << 20);
+        CHECK_FALSE(staged.resize(Type::raw(), (8 << 20) + 1));
+        other = Staged();
+        s.put("x", std::move(staged));
+        CHECK_THROWS_AS(staged.resize(Type::raw(), 8), InvalidArgumentError);
+        // Smaller ones, which share no page with what is whole pages large.
+        Staged small = s.stage(Type::raw(), 100);
+        small.write(0, bytes_of(pattern(100, 3)));
+        if (small.resize(Type::raw(), 300)) small.write(100, bytes_of(pattern(200, 4)));
+        CHECK(small.size() == 300);
+        REQUIRE(small.resize(Type::raw(), 100));
+        s.put("small", std::move(small));
+    }
+    const Shelf s = ns.shelf("a");
+    CHECK(text_of(s.get("x")) == a + b);
+    CHECK(s.get("x").type().kind == Kind::ndarray);
+    CHECK(text_of(s.get("small")) == pattern(100, 3));
+    CheckOptions scrub;
+    scrub.scrub = true;
+    CHECK(check(scratch.path(), "a", scrub).clean());
 }
 
 TEST_CASE("many names: runs, merges and listing agree with a map") {

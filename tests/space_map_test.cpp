@@ -86,8 +86,22 @@ struct Model {
         RC_ASSERT(std::all_of(first, last, [](Cell c) { return c == available; }));
         move({*found, size}, staged);
     }
+    /// Behind something staged, as it grows, or anywhere.
+    void allocate_at() {
+        std::uint64_t at = kLine * *rc::gen::inRange<std::uint64_t>(0, kCapacity / kLine + 4);
+        if (!lists[staged].empty() && *rc::gen::arbitrary<bool>()) {
+            const Extent& e = lists[staged][*rc::gen::inRange<std::size_t>(0, lists[staged].size())];
+            at = e.offset + e.size;
+        }
+        const std::uint64_t most = one_of({4 * kLine, 8 * kPage, 20 << 20});
+        const std::uint64_t size = kLine * *rc::gen::inRange<std::uint64_t>(1, most / kLine + 1);
+        bool room = at + size <= kCapacity;
+        for (std::uint64_t i = at / kLine; room && i < (at + size) / kLine; ++i) room = cells[i] == available;
+        RC_ASSERT(map->allocate_at(at, size) == room);
+        if (room) move({at, size}, staged);
+    }
     void step() {
-        switch (*rc::gen::inRange(0, 9)) {
+        switch (*rc::gen::inRange(0, 10)) {
             case 0:
             case 1:
             case 2: allocate(); break;
@@ -124,6 +138,7 @@ struct Model {
                     move(e, available);
                 }
                 break;
+            case 9: allocate_at(); break;
             case 8:  // a run comes or goes
                 if (!lists[metadata].empty() && *rc::gen::arbitrary<bool>()) {
                     const Extent e = pick(metadata);

@@ -205,6 +205,19 @@ std::optional<std::uint64_t> SpaceMap::allocate(std::uint64_t size, std::uint64_
     }
 }
 
+bool SpaceMap::allocate_at(std::uint64_t offset, std::uint64_t size) {
+    assert(size != 0 && offset % kLine == 0 && size % kLine == 0);
+    if (offset > capacity_ || size > capacity_ - offset) return false;
+    for (std::size_t z = offset >> shift_; z < zones_.size() && zone_begin(z) < offset + size; ++z)
+        if (!zones_[z].loaded) load(z);
+    const auto behind = by_offset_.upper_bound(offset);
+    if (behind == by_offset_.begin() || std::prev(behind)->second < offset + size) return false;
+    if (probe_ && probe_(offset, size)) return false;
+    remove_available(offset, offset + size);
+    held_.add(offset, size);
+    return true;
+}
+
 std::optional<std::uint64_t> SpaceMap::find(std::uint64_t size, std::uint64_t align) {
     assert(size != 0 && size % kLine == 0 && std::has_single_bit(align));
     if (auto found = take(size, align)) return found;

@@ -59,6 +59,9 @@ public:
     /// Finds `size` bytes (a multiple of kLine) aligned to `align`. They are held from then on. Nothing
     /// when there is no such extent.
     std::optional<std::uint64_t> allocate(std::uint64_t size, std::uint64_t align);
+    /// Holds all of [offset, offset + size), multiples of kLine, or nothing, and then returns false: some of it is not
+    /// available, or somebody still looks at it.
+    bool allocate_at(std::uint64_t offset, std::uint64_t size);
     /// While set, asked before an extent is handed out: true means that somebody still looks at it. Such
     /// extents stay held and are collected for take_blocked(). For what was freed before this session, of
     /// which nobody here knows who looks at it.

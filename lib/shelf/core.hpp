@@ -60,6 +60,7 @@ public:
     void put(std::string_view name, std::span<const std::byte> data, const Type& type);
     void put(std::string_view name, Staged staged);
     Staged stage(const Type& type, std::uint64_t size);
+    bool resize(Staged::State& staged, const Type& type, std::uint64_t size);
     std::optional<BlobInfo> find(std::string_view name);
     View get(std::string_view name, Access access);
     void erase(std::string_view name);

@@ -229,6 +229,36 @@ Staged ShelfCore::stage(const Type& type, std::uint64_t size) {
     return Staged(std::move(state));
 }
 
+bool ShelfCore::resize(Staged::State& s, const Type& type, std::uint64_t size) {
+    check_type("(staged)", type, size);
+    if (s.inlined || may_be_inline(type, size)) return false;
+    const std::uint64_t extent = extent_for(size), old = s.extent.size;
+    if (s.extent.offset % alignment_for(size) != 0) return false;
+    const auto lock = exclusive();
+    start_writing();
+    if (extent > old) {
+        const std::uint64_t behind = s.extent.offset + old;
+        SpaceMap& space = catalogue_->space();
+        if (!space.allocate_at(behind, extent - old)) {
+            drain_quarantine();
+            if (!space.allocate_at(behind, extent - old)) return false;
+        }
+        try {
+            if (s.exposed.load()) parts_.data->reserve(behind, extent - old);
+        } catch (...) {
+            release_staged({behind, extent - old});
+            throw;
+        }
+    } else {
+        // No commit ever named it, so nobody looks at what is given back.
+        release_staged({s.extent.offset + extent, old - extent});
+    }
+    s.extent.size = extent;
+    s.type = type;
+    s.size = size;
+    return true;
+}
+
 std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged staged) {
     if (!staged) throw InvalidArgumentError(fmt::format("put '{}': nothing is staged", name));
     Staged::State& s = *staged.state_;

@@ -146,6 +146,11 @@ std::span<std::byte> Staged::memory() {
     return {s.core->parts_.data->data() + s.extent.offset, static_cast<std::size_t>(s.size)};
 }
 
+bool Staged::resize(const Type& type, std::uint64_t size) {
+    if (!state_) empty_staged();
+    return state_->core->resize(*state_, type, size);
+}
+
 void Staged::zero() {
     if (!state_) empty_staged();
     State& s = *state_;

@@ -39,6 +39,33 @@ def test_redirected_from_the_middle(ctl, shelf, tmp_path):
     assert ctl("cat", f"{shelf}/x") == b"456789"
 
 
+def test_a_pipe_may_fill_most_of_the_shelf(ctl, ns, shelf):
+    # 32 MiB: what comes needs no second place while it waits.
+    data = os.urandom(20 * MIB + 12_345)
+    ctl("put", f"{shelf}/x", "-", input=data)
+    assert ctl("cat", f"{shelf}/x") == data
+    assert ctl.json("info", f"{shelf}/x")["size"] == len(data)
+    ctl("put", f"{shelf}/y", "-", input=data[: 8 * MIB])  # what was not needed is free again
+    ctl.fails(6, "put", f"{shelf}/z", "-", input=data)
+    assert ctl.names(shelf) == ["x", "y"]
+    ctl("fsck", shelf)
+    # Less than is asked for at first.
+    ctl("create", "-s", "9M", ns / "small")
+    ctl("put", f"{ns}/small/x", "-", input=data[: 6 * MIB + 1])
+    assert ctl("cat", f"{ns}/small/x") == data[: 6 * MIB + 1]
+
+
+def test_a_pipe_that_has_to_move(ctl, shelf):
+    # The first free place is followed by a blob.
+    data = os.urandom(14 * MIB)
+    for name, size in [("a", 9 * MIB), ("b", MIB)]:
+        ctl("put", f"{shelf}/{name}", input=bytes(size))
+    ctl("erase", f"{shelf}/a")
+    ctl("put", f"{shelf}/x", "-", input=data)
+    assert ctl("cat", f"{shelf}/x") == data
+    ctl("fsck", shelf)
+
+
 def test_pipe_that_trickles(ctl, shelf):
     process = subprocess.Popen(ctl.command("put", f"{shelf}/x"), stdin=subprocess.PIPE)
     for i in range(100):

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <memory>
-#include <vector>
+#include <stdexcept>
 
 #include <fmt/format.h>
 
@@ -74,6 +74,35 @@ void put_sized(pymm::Shelf& shelf, const std::string& name, const pymm::Type& ty
     shelf.put(name, std::move(staged));
 }
 
+namespace {
+
+/// An extent of the first of these sizes for which there is space; none is below the last.
+pymm::Staged stage_one_of(pymm::Shelf& shelf, std::span<const std::uint64_t> sizes) {
+    for (const std::uint64_t size : sizes.first(sizes.size() - 1)) {
+        if (size < sizes.back()) continue;
+        try {
+            return shelf.stage(pymm::Type::raw(), size);
+        } catch (const pymm::NoSpaceError&) {
+        }
+    }
+    return shelf.stage(pymm::Type::raw(), sizes.back());
+}
+
+/// Room for `need` bytes, of which `filled` are there: in place if there is any behind, else in another extent.
+void make_room(pymm::Shelf& shelf, pymm::Staged& staged, std::uint64_t filled, std::uint64_t need) {
+    const std::uint64_t size = staged.size();
+    const std::uint64_t wanted[] = {2 * size, size + size / 2, size + size / 4, need};
+    for (const std::uint64_t room : wanted)
+        if (room >= need && staged.resize(pymm::Type::raw(), room)) return;
+    pymm::Staged other = stage_one_of(shelf, wanted);
+    const std::span<const std::byte> bytes = staged.memory().first(static_cast<std::size_t>(filled));
+    for (std::size_t at = 0; at < bytes.size(); at += piece_size)
+        other.write(at, bytes.subspan(at, std::min(piece_size, bytes.size() - at)));
+    staged = std::move(other);  // the space of the first is free again
+}
+
+}  // namespace
+
 void put_unsized(pymm::Shelf& shelf, const std::string& name,
                  const std::function<pymm::Type(std::uint64_t)>& type_for, Input& input,
                  Progress& progress, bool text) {
@@ -86,44 +115,20 @@ void put_unsized(pymm::Shelf& shelf, const std::string& name,
         return;
     }
 
-    // A staged extent has a fixed size, and the final one is known only at the end. Growing by a
-    // quarter of what is there keeps the waste at a quarter; two pieces are the least worth syncing.
-    std::vector<pymm::Staged> waiting;
-    std::uint64_t room = 0, filled = 0;  // of waiting.back()
-    const auto append = [&](std::span<const std::byte> bytes) {
-        while (!bytes.empty()) {
-            if (filled == room) {
-                room = std::max<std::uint64_t>(total / 4, 2 * piece_size);
-                waiting.push_back(shelf.stage(pymm::Type::raw(), room));
-                filled = 0;
-            }
-            const auto part =
-                bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), room - filled)));
-            waiting.back().write(filled, part);
-            filled += part.size();
-            bytes = bytes.subspan(part.size());
-        }
-    };
+    // The final size is known only at the end: the extent grows while bytes come, and what is left over goes back.
+    const std::uint64_t wanted[] = {2 * piece_size, total};
+    pymm::Staged staged = stage_one_of(shelf, wanted);
+    staged.write(0, first.bytes());
     progress.advance(total);
-    append(first.bytes());
     for (;;) {
         const std::size_t got = input.read(first.bytes());
-        append(first.bytes().first(got));
+        if (total + got > staged.size()) make_room(shelf, staged, total, total + got);
+        staged.write(total, first.bytes().first(got));
         total += got;
         progress.advance(got);
         if (got < first.bytes().size()) break;
     }
-
-    pymm::Staged staged = shelf.stage(type_for(total), total);
-    std::uint64_t done = 0;
-    for (pymm::Staged& part : waiting) {
-        const auto bytes = part.memory().first(
-            static_cast<std::size_t>(std::min(part.size(), total - done)));
-        for (std::size_t at = 0; at < bytes.size(); at += piece_size)
-            staged.write(done + at, bytes.subspan(at, std::min(piece_size, bytes.size() - at)));
-        done += bytes.size();
-        part = pymm::Staged();  // its space is free again
-    }
+    if (!staged.resize(type_for(total), total)) throw std::logic_error("a staged extent that does not shrink");
     if (text) check_text(input, staged.memory());
     shelf.put(name, std::move(staged));
 }

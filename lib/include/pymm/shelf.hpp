@@ -159,6 +159,11 @@ public:
     std::span<std::byte> memory();
     /// Zeroes the whole extent, durably.
     void zero();
+    /// Another type and size, in bytes, for the same extent: it stays where it is, and so do the bytes that both
+    /// sizes have; those that come are undefined. False, and nothing has changed, where there is no room behind it, or
+    /// where a value so small has no extent (stage again, and copy). Not while another thread writes to it. Throws
+    /// InvalidArgumentError (type and size disagree), NoSpaceError, ReadOnlyError, ClosedError.
+    bool resize(const Type& type, std::uint64_t size);
 
     struct State;
 private:
