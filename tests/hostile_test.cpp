@@ -13,6 +13,7 @@
 #include <map>
 #include <sstream>
 
+#include <pymm/check.hpp>
 #include <pymm/pymm.hpp>
 
 #include "format/layout.hpp"
@@ -372,6 +373,27 @@ TEST_CASE("files of another user") {
                refused(code_of([&] { there.erase("private"); })) &&
                refused(code_of([&] { there.shelf("public"); })) && refused(code_of([&] { there.erase("public"); })) &&
                there.shelf("public", Mode::read_only).get("x").bytes().size() == 4;
+    }));
+    // What is to be done is possible, and would help.
+    CHECK(as_nobody([&] {
+        const Namespace there = Namespace::open(path);
+        const auto says = [](const std::function<void()>& call, std::string_view yes, std::string_view no) {
+            try {
+                call();
+            } catch (const Error& error) {
+                const std::string_view text = error.what();
+                if (text.find(yes) != text.npos && (no.empty() || text.find(no) == text.npos)) return true;
+                std::fprintf(stderr, "%s\n", error.what());
+            }
+            return false;
+        };
+        CheckOptions repair;
+        repair.repair = Repair::safe;
+        return says([&] { there.shelf("private", Mode::read_only); }, "leave to read it", "read-only") &&
+               says([&] { there.shelf("public"); }, "or open the shelf read-only", "") &&
+               says([&] { there.erase("public"); }, "leave to write to it", "read-only") &&
+               says([&] { (void)check(path, "private", {}); }, "leave to read it", "without repair") &&
+               says([&] { (void)check(path, "private", repair); }, "check without repair", "");
     }));
     CHECK(folder(path) == before);
 

@@ -83,6 +83,9 @@ private:
         file.fd = Fd(::openat(dir_.get(), leaf.c_str(), flags));
         if (!file.fd) {
             if (errno == ENOENT) return;
+            if ((errno == EACCES || errno == EPERM) && !write_)
+                throw ReadOnlyError(fmt::format("opening {}: {}; ask its owner for leave to read it", file.path,
+                                                std::strerror(errno)), errno);
             if (errno != EISDIR && errno != ENXIO) fail("opening " + file.path, errno);
             file.other = true;
             return;

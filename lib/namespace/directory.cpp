@@ -117,7 +117,7 @@ void Directory::fail(const char* action, const std::string& leaf, int error) con
         case EDQUOT: throw NoSpaceError(message + "; choose a smaller size or free space there", error);
         case EROFS: throw ReadOnlyError(message + "; open the shelf read-only", error);
         case EACCES:
-        case EPERM: throw ReadOnlyError(message + "; ask its owner, or open it read-only", error);
+        case EPERM: throw ReadOnlyError(message + "; ask the owner of the namespace for leave to change it", error);
         case ELOOP: throw InvalidArgumentError(message + "; symbolic links are not followed here", error);
         case EEXIST: throw ExistsError(message, error);
         case EFBIG: throw InvalidArgumentError(message + "; the file system or a limit allows less", error);
@@ -157,6 +157,15 @@ Fd Directory::open_file(const std::string& leaf, int flags, std::string_view she
         if (errno == ENOENT) throw NotFoundError(fmt::format("shelf '{}' in {}: no file {}", shelf, path_, leaf));
         if (errno == ENXIO || errno == EISDIR)
             throw CorruptError(fmt::format("{}/{}: not a regular file", path_, leaf));
+        if (errno == EACCES || errno == EPERM) {
+            const int error = errno;
+            // Whoever erases follows no links; opening it for reading is of no use to them.
+            const char* leave = (flags & O_ACCMODE) == O_RDONLY ? "to read it"
+                                : (flags & O_NOFOLLOW) != 0     ? "to write to it"
+                                                                : "to write to it, or open the shelf read-only";
+            throw ReadOnlyError(fmt::format("opening {}/{}: {}; ask its owner for leave {}", path_, leaf,
+                                            std::strerror(error), leave), error);
+        }
         fail("opening", leaf, errno);
     }
     if (!S_ISREG(status(fd).st_mode))
