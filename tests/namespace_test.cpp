@@ -9,6 +9,8 @@
 #include <fstream>
 #include <set>
 
+#include <pymm/check.hpp>
+#include <pymm/leftovers.hpp>
 #include <pymm/pymm.hpp>
 
 #include "format/layout.hpp"
@@ -273,6 +275,46 @@ TEST_CASE("halves of different shelves") {
     fs::rename(path + "/kept", path + "/b.data");
     CHECK(read(ns.shelf("a")) == "of a");
     CHECK(read(ns.shelf("b")) == "of b");
+}
+
+TEST_CASE("a lost shelf whose mark of use is damaged is not taken for a creation that was cut short") {
+    Scratch scratch;
+    const std::string path = scratch.path(), data = path + "/a.data", map = path + "/a.map";
+    const Namespace ns = Namespace::open(path);
+    const auto kind = [&] {
+        const std::vector<Leftover> all = find_leftovers(path);
+        return all.size() == 1 ? all[0].kind : Leftover::Kind::temporary;
+    };
+    // Never used, with and without storage: removed by the next creation.
+    for (const bool sparse : {false, true}) {
+        { Shelf s = ns.create("a", {.capacity = 1 << 20, .sparse = sparse}); }
+        fs::remove(map);
+        CHECK(kind() == Leftover::Kind::unfinished);
+        { Shelf s = ns.create("a", {.capacity = 1 << 20}); }
+        ns.erase("a");
+    }
+    // Pages that somebody looked at, and that a file system so gave storage: zeros are nothing.
+    { Shelf s = ns.create("a", {.capacity = 1 << 20}); }
+    fs::remove(map);
+    const std::vector<char> zeros(300'000);
+    std::fstream(data, std::ios::binary | std::ios::in | std::ios::out)
+        .seekp(4096)
+        .write(zeros.data(), static_cast<std::streamsize>(zeros.size()));
+    CHECK(kind() == Leftover::Kind::unfinished);
+    {
+        Shelf s = ns.create("a", {.capacity = 1 << 20});
+        s.put("x", std::vector<std::byte>(10), Type::value(Kind::bytes));  // little, and in the log only
+    }
+    fs::remove(map);
+    std::fstream file(data, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(12).write(zeros.data(), 4).flush();
+    CHECK(kind() == Leftover::Kind::orphan);
+    CHECK_THROWS_AS(ns.create("a", {.capacity = 1 << 20}), ExistsError);
+    CheckOptions repair;
+    repair.repair = Repair::all;
+    CHECK(check(path, "a", repair).repaired);
+    CHECK(ns.shelf("a").contains("x"));
+    ns.erase("a");
 }
 
 TEST_CASE("files cut short or grown") {

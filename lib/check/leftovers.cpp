@@ -86,14 +86,11 @@ std::optional<Leftover::Kind> kind_of_data(int directory, const std::string& lea
     const Fd fd(::openat(directory, leaf.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     struct stat st;
     if (!fd || ::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode)) return std::nullopt;
-    DataHeader header{};
-    const ssize_t n = ::pread(fd.get(), &header, sizeof header, 0);
-    if (n == static_cast<ssize_t>(sizeof header) && header.magic == kDataMagic)
-        return header.used == 0 ? Leftover::Kind::unfinished : Leftover::Kind::orphan;
-    // Sized and not formatted yet.
-    const bool blank = st.st_size % static_cast<off_t>(kPage) == 0 && ::lseek(fd.get(), 0, SEEK_DATA) < 0 &&
-                       errno == ENXIO;
-    return blank ? std::optional(Leftover::Kind::unfinished) : std::nullopt;
+    if (st.st_size % static_cast<off_t>(kPage) == 0 && never_used(fd.get())) return Leftover::Kind::unfinished;
+    std::uint64_t magic = 0;
+    const ssize_t n = ::pread(fd.get(), &magic, sizeof magic, 0);
+    return n == static_cast<ssize_t>(sizeof magic) && magic == kDataMagic ? std::optional(Leftover::Kind::orphan)
+                                                                          : std::nullopt;
 }
 
 }  // namespace

@@ -63,24 +63,42 @@ bool fully_backed(const struct stat& st) {
     return static_cast<std::uint64_t>(st.st_blocks) * 512 >= static_cast<std::uint64_t>(st.st_size);
 }
 
-// Ours, and never committed to: what a creation leaves that is cut short. Its first write may be torn: any of
-// the header's words may be there, and nothing else; `used` is among them only once a session has begun.
-bool never_used(const Fd& data) {
-    std::array<std::byte, kPage> page{};
-    const ssize_t n = ::pread(data.get(), page.data(), page.size(), 0);
-    if (n < 0) return false;
-    DataHeader header;
-    std::memcpy(&header, page.data(), sizeof header);
-    if (header.used != 0 || (header.version != 0 && header.version != kVersion)) return false;
-    if (header.magic == kDataMagic && header.version != 0 && header.crc == crc32c(&header, offsetof(DataHeader, crc)))
-        return true;
-    // A damaged header may also be that of a lost shelf: then there is something behind it.
-    const bool rest = std::any_of(page.begin() + sizeof header, page.end(), [](std::byte b) { return b != std::byte{}; });
-    return (header.magic == 0 || header.magic == kDataMagic) && !rest && ::lseek(data.get(), kPage, SEEK_DATA) < 0 &&
-           errno == ENXIO;
+// Whatever a session stores, a log above all, is not zeros alone. Holes, and what was only allocated, are not read.
+bool zeros_behind(int fd, off_t at) {
+    std::array<std::byte, 64 << 10> buffer;
+    while ((at = ::lseek(fd, at, SEEK_DATA)) >= 0) {
+        const off_t end = ::lseek(fd, at, SEEK_HOLE);
+        if (end < 0) return false;
+        while (at < end) {
+            const auto want = std::min<std::size_t>(buffer.size(), static_cast<std::size_t>(end - at));
+            const ssize_t n = ::pread(fd, buffer.data(), want, at);
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) return false;
+            if (std::any_of(buffer.begin(), buffer.begin() + n, [](std::byte b) { return b != std::byte{}; })) return false;
+            at += n;
+        }
+    }
+    return errno == ENXIO;
 }
 
 }  // namespace
+
+// Its first write may be torn: any of the header's words may be there, and nothing else. `used` is among them only once
+// a session has begun; but no checksum covers it, so it counts only where nothing contradicts it.
+bool never_used(int data) {
+    std::array<std::byte, kPage> page{};
+    if (::pread(data, page.data(), page.size(), 0) < 0) return false;
+    DataHeader header;
+    std::memcpy(&header, page.data(), sizeof header);
+    if (header.used != 0 || (header.version != 0 && header.version != kVersion) ||
+        (header.magic != 0 && header.magic != kDataMagic) ||
+        !std::all_of(page.begin() + sizeof header, page.end(), [](std::byte b) { return b == std::byte{}; }))
+        return false;
+    if (header.magic == kDataMagic && header.version != 0 && header.crc == crc32c(&header, offsetof(DataHeader, crc)))
+        return zeros_behind(data, kPage);
+    // Nothing proves that it is ours: then somebody's zeros are not, either.
+    return ::lseek(data, kPage, SEEK_DATA) < 0 && errno == ENXIO;
+}
 
 int rename_new(int directory, const std::string& from, const std::string& to) noexcept {
     if (::renameat2(directory, from.c_str(), directory, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
@@ -256,7 +274,7 @@ void Directory::make_room(std::string_view name, bool force) const {
     if (FileLease(-1, duplicate(fd).release(), fmt::format("{}/{}", path_, name)).writer_alive())
         throw BusyError(fmt::format("{}/{}.data exists without its .map, and is open for writing; close it there first",
                                     path_, name));
-    if (!never_used(fd))
+    if (!never_used(fd.get()))
         throw ExistsError(fmt::format("{}/{}.data exists without its .map: it may hold the data of a lost shelf; "
                                       "move it away, or discard it with force", path_, name));
     log().info("{}/{}.data: left by a creation that was cut short; removed", path_, name);

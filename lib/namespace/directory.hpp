@@ -28,6 +28,9 @@ private:
     int fd_;
 };
 
+/// True for a data file that a creation left that was cut short: ours as far as it goes, and nothing was ever stored in
+/// it. Reads what has storage, until something is there.
+bool never_used(int data);
 /// Renames within a directory, never replacing what bears the new name: 0, or an errno, EEXIST if something does.
 int rename_new(int directory, const std::string& from, const std::string& to) noexcept;
 
