@@ -100,6 +100,19 @@ bool never_used(int data) {
     return ::lseek(data, kPage, SEEK_DATA) < 0 && errno == ENXIO;
 }
 
+// Whether the files, -1 for one that is missing, are a shelf's, damaged or exchanged. Other programs name files so, too.
+static bool any_is_ours(int map, int data) {
+    const auto has = [](int fd, std::uint64_t at, std::uint64_t magic) {
+        std::uint64_t found = 0;
+        return ::pread(fd, &found, sizeof found, static_cast<off_t>(at)) == sizeof found && found == magic;
+    };
+    for (const int fd : {map, data})
+        if (fd >= 0 && (has(fd, kSuperblockOffset[0], kSuperblockMagic) ||
+                        has(fd, kSuperblockOffset[1], kSuperblockMagic) || has(fd, 0, kDataMagic)))
+            return true;
+    return data >= 0 && never_used(data);
+}
+
 int rename_new(int directory, const std::string& from, const std::string& to) noexcept {
     if (::renameat2(directory, from.c_str(), directory, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
     if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) return errno;
@@ -284,7 +297,7 @@ void Directory::make_room(std::string_view name, bool force) const {
 Directory::Opened Directory::create(std::string_view name, const CreateOptions& options) const {
     check_shelf_name(name);
     if (options.capacity < min_capacity || options.capacity > max_capacity)
-        throw InvalidArgumentError(fmt::format("shelf '{}': a capacity of {} bytes; {} to {} are possible", name,
+        throw InvalidArgumentError(fmt::format("shelf '{}': a capacity of {} bytes; {} (1 MiB) to {} (64 TiB) are possible", name,
                                                options.capacity, min_capacity, max_capacity));
     const std::uint64_t capacity = round_up(options.capacity, kPage);
     if (options.log_size != 0 && (options.log_size % kPage != 0 || options.log_size > capacity / 16))
@@ -377,6 +390,9 @@ void Directory::erase_files(std::string_view name) const {
         return there ? open_file(leaf, O_RDWR | O_NOFOLLOW, name) : Fd();
     };
     Fd map_fd = open_if(map, map_leaf), data_fd = open_if(data, data_leaf);
+    if (!any_is_ours(map_fd.get(), data_fd.get()))
+        throw InvalidArgumentError(fmt::format("{}/{}: not a shelf's file, by its content; nothing was removed: if it is to "
+                                               "go, remove it by hand", path_, map ? map_leaf : data_leaf));
     FileLease lease(map_fd.release(), data_fd.release(), fmt::format("{}/{}", path_, name));  // until both are gone
     if (!lease.try_acquire_writer())
         throw BusyError(fmt::format("shelf '{}' in {}: it is open for writing; close it first", name, path_));
@@ -427,11 +443,9 @@ std::vector<ShelfEntry> Directory::list() const {
         if (::fstatat(fd_.get(), item->d_name, &map, 0) != 0 || !S_ISREG(map.st_mode)) continue;
         const bool has_data = ::fstatat(fd_.get(), file(name, ".data").c_str(), &data, 0) == 0;
         if (!has_data) {
-            // Other programs have .map files too: without a superblock's magic it is none of ours.
+            // Other programs have .map files too.
             const Fd probe(::openat(fd_.get(), item->d_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-            std::uint64_t magic = 0;
-            if (!probe || ::pread(probe.get(), &magic, sizeof magic, 0) != sizeof magic || magic != kSuperblockMagic)
-                continue;
+            if (!probe || !any_is_ours(probe.get(), -1)) continue;
             entry.problem = "the .data file is missing";
         } else if (!S_ISREG(data.st_mode)) {
             entry.problem = "the .data is not a regular file";
