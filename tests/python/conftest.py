@@ -48,6 +48,19 @@ def reopen(namespace):
     return again
 
 
+@pytest.fixture
+def twice(shelf, reopen):
+    """The open shelf, and then the same one opened again: for s in twice()."""
+
+    def each():
+        yield shelf
+        s = reopen(shelf)
+        yield s
+        s.close()
+
+    return each
+
+
 class Child:
     """Another Python process."""
 

@@ -16,13 +16,16 @@ element stores (`s.x[0] = 1`), `readinto`, `numpy.copyto`    after `persist()`, 
 ===========================================================  =====================================
 
 Shelves hold NumPy arrays of every dtype without Python objects, NumPy scalars, `str`, `bytes`, `int`,
-`float`, `complex`, `bool` and `None`. Nothing is pickled. A `bytearray` or `memoryview` is refused: say
+`float`, `complex`, `bool` and `None`. `pymm.string`, `bytes`, `float_number` and `integer_number` convert
+to these and say which is meant, as in IBM's PyMM. Nothing is pickled. A `bytearray` or `memoryview` is refused: say
 `bytes(...)` or `numpy.frombuffer(...)`, whichever is meant.
 """
 
 from ._array import ndarray
 from ._batch import Batch
 from ._check import CheckReport, Finding, fsck
+from ._constructors import bytes as bytes
+from ._constructors import float_number, integer_number, string
 from ._errors import (
     BusyError,
     ClosedError,
@@ -40,6 +43,7 @@ from ._errors import (
 from ._pymm import version as __version__
 from ._shelf import shelf
 
+# Without `bytes`: `from pymm import *` leaves Python's own alone.
 __all__ = [
     "Batch",
     "BusyError",
@@ -57,7 +61,10 @@ __all__ = [
     "ReadOnlyError",
     "VersionError",
     "__version__",
+    "float_number",
     "fsck",
+    "integer_number",
     "ndarray",
     "shelf",
+    "string",
 ]

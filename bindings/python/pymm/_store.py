@@ -8,6 +8,7 @@ import numpy as np
 
 from . import _dtype, _pymm, _values
 from ._array import ndarray, shelved_ndarray
+from ._constructors import Constructor
 from ._errors import InvalidArgument
 
 Target = Union[_pymm.Handle, _pymm.Batch]
@@ -41,7 +42,7 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any) -> None:
         stage = handle.stage(_dtype.encode(dtype), dtype.itemsize, value.shape, value.order == "F", True)
         target.put_stage(name, stage)
     else:
-        encoded = _values.encode(value)
+        encoded = _values.encode(value.value if isinstance(value, Constructor) else value)
         if encoded is None:
             raise _unsupported(name, value)
         kind, data, dtype_text, itemsize = encoded

@@ -26,7 +26,7 @@ class ShelvedValue:
 
     __slots__ = ()
 
-    # An attribute of its own, not a slot: int and bytes have no room for slots.
+    # Attributes of their own, not slots: int and bytes have no room for slots.
     _name: str
 
     @property
@@ -59,8 +59,11 @@ def _args(plain: Any) -> tuple[Any, ...]:
 # Each _plain() calls the base's own operations: those of subclasses return the plain type.
 
 
-class shelved_str(ShelvedValue, str):
+class shelved_string(ShelvedValue, str):
     """A `str` on a shelf."""
+
+    encoding = "utf-8"
+    """What the shelf holds it in, whatever encoding it was made with."""
 
     def _plain(self) -> str:
         return str.__str__(self)[:]
@@ -73,14 +76,14 @@ class shelved_bytes(ShelvedValue, bytes):
         return bytes.__getitem__(self, slice(None))
 
 
-class shelved_int(ShelvedValue, int):
+class shelved_integer_number(ShelvedValue, int):
     """An `int` on a shelf, of any size."""
 
     def _plain(self) -> int:
         return int.__int__(self)
 
 
-class shelved_float(ShelvedValue, float):
+class shelved_float_number(ShelvedValue, float):
     """A `float` on a shelf."""
 
     def _plain(self) -> float:
@@ -151,14 +154,14 @@ def _complex(value: complex) -> bytes:
 # By exact type: of a subclass, something would be lost.
 _ENCODERS: dict[type[Any], tuple[int, Callable[[Any], bytes]]] = {
     str: (STRING, _text),
-    shelved_str: (STRING, _text),
+    shelved_string: (STRING, _text),
     bytes: (BYTES, lambda value: value),
     shelved_bytes: (BYTES, lambda value: value),
     bool: (BOOLEAN, lambda value: b"\1" if value else b"\0"),
     int: (INTEGER, _integer),
-    shelved_int: (INTEGER, _integer),
+    shelved_integer_number: (INTEGER, _integer),
     float: (REAL, struct.Struct("<d").pack),
-    shelved_float: (REAL, struct.Struct("<d").pack),
+    shelved_float_number: (REAL, struct.Struct("<d").pack),
     complex: (COMPLEX, _complex),
     shelved_complex: (COMPLEX, _complex),
     type(None): (NONE, lambda value: b""),
@@ -194,10 +197,10 @@ def _scalar(block: _pymm.Block, data: memoryview) -> Any:
 
 
 _DECODERS: dict[int, Callable[[_pymm.Block, memoryview], Any]] = {
-    STRING: lambda b, data: _named(shelved_str, str(data, "utf-8", "surrogatepass"), b.name),
+    STRING: lambda b, data: _named(shelved_string, str(data, "utf-8", "surrogatepass"), b.name),
     BYTES: lambda b, data: _named(shelved_bytes, bytes(data), b.name),
-    INTEGER: lambda b, data: _named(shelved_int, int.from_bytes(data, "little", signed=True), b.name),
-    REAL: lambda b, data: _named(shelved_float, struct.unpack("<d", data)[0], b.name),
+    INTEGER: lambda b, data: _named(shelved_integer_number, int.from_bytes(data, "little", signed=True), b.name),
+    REAL: lambda b, data: _named(shelved_float_number, struct.unpack("<d", data)[0], b.name),
     COMPLEX: lambda b, data: _named(shelved_complex, complex(*struct.unpack("<dd", data)), b.name),
     BOOLEAN: lambda b, data: bool(data[0]),
     NONE: lambda b, data: None,
