@@ -23,13 +23,27 @@ used: float = s.used
 with s.batch() as b:
     b["z"] = 1
     b.rename("z", "w")
+s.t = pymm.string("text", encoding="latin-1")
+s.b = pymm.bytes([1, 2, 3])
+s.n, s.f = pymm.integer_number("5"), pymm.float_number(5)
+text: str = pymm.string.shelved_string("text")
+raw: bytes = pymm.bytes.shelved_bytes(b"raw")
+number: int = pymm.integer_number.shelved_integer_number(5) + 1
+real: float = pymm.float_number.shelved_float_number(5)
+s.copy("x", "copy", replace=True)
+s.erase(s.t)
+s.erase("copy")
+s.erase(np.zeros(3))
+shown: str = s.inspect(verbose=True)
+kinds: list[str] = s.supported_types()
 del s.x
 try:
     s.close()
 except pymm.BusyError as error:
-    number: int | None = error.errno
+    errno: int | None = error.errno
 array = pymm.ndarray.shelved_ndarray((3,))
 array.persist_offset(0, 3)
+address: int | None = array.addr
 report = pymm.fsck("/tmp", repair="safe")
 messages: list[str] = [finding.message for finding in report.findings if finding.error]
 code: int = report["x"].exit_code

@@ -41,6 +41,15 @@ class shelved_ndarray(_pymm.ArrayBase):
         block = _pymm.block_of(self)
         return None if block is None else block.name
 
+    @property
+    def addr(self) -> Optional[int]:
+        """Address of the first element in this process, valid while the array lives; None for arrays that
+        are not on a shelf. Another process, and the next opening, may see another."""
+        if _pymm.block_of(self) is None:
+            return None
+        address: int = self.__array_interface__["data"][0]
+        return address
+
     def persist(self) -> None:
         """Makes all stores to the bytes that this array (or view) covers durable."""
         _pymm.persist_array(self)

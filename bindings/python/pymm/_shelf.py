@@ -10,7 +10,9 @@ from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
-from . import _array, _pymm, _store, _table, _values
+import numpy as np
+
+from . import _array, _inspect, _pymm, _store, _table, _values
 from ._batch import Batch
 from ._errors import Error, ExistsError, InvalidArgument, NotFound, PinnedError
 from ._paths import PathLike, resolve
@@ -27,11 +29,12 @@ _lock = threading.RLock()
 class _State:
     """What the attribute machinery must not mistake for a variable."""
 
-    __slots__ = ("handle", "path")
+    __slots__ = ("handle", "path", "place")
 
-    def __init__(self, handle: _pymm.Handle, path: str) -> None:
+    def __init__(self, handle: _pymm.Handle, path: str, place: str) -> None:
         self.handle = handle
         self.path = path
+        self.place = place  # for people
 
 
 class _Change:
@@ -143,7 +146,7 @@ class shelf(_pymm.ShelfBase):
             known = _open_shelves.get(handle.identity)
             if known is not None:
                 return known
-            self: shelf = super().__new__(cls, _State(handle, path))
+            self: shelf = super().__new__(cls, _State(handle, path, handle.path))
             _open_shelves[handle.identity] = self
         return self
 
@@ -207,9 +210,15 @@ class shelf(_pymm.ShelfBase):
         """Names of all variables, in order."""
         return list(self._state.handle.names("", (1 << 64) - 1))
 
-    def erase(self, name: str) -> None:
-        """Erases a variable. Arrays of it that are in use stay valid; their space is reused after them."""
-        del self[name]
+    def erase(self, name: Union[str, np.ndarray[Any, Any], _values.ShelvedValue]) -> None:
+        """Erases a variable, given by its name, or by the array or number or bytes that this shelf gave for
+        it (`s.erase(s.x)`). Arrays of it that are in use stay valid; their space is reused after them.
+
+        KeyError when there is no such name. InvalidArgument (a ValueError) for what is not the present
+        whole value of a variable of this shelf: another shelf's, one that was replaced, erased or renamed
+        since, or a part of an array; and for a string on a shelf, which could be meant as a name.
+        """
+        del self[name if type(name) is str else self._name_of(name)]
 
     def rename(self, old: str, new: str, replace: bool = False) -> None:
         """Renames a variable, without a copy. ExistsError when `new` exists, unless `replace`."""
@@ -217,6 +226,19 @@ class shelf(_pymm.ShelfBase):
             try:
                 self._state.handle.rename(old, new, replace)
             except NotFound:
+                raise KeyError(old) from None
+
+    def copy(self, old: str, new: str, replace: bool = False) -> None:
+        """Copies a variable of any kind, with all that is stored through its arrays. Durable and atomic when
+        it returns: after a crash `new` is whole, or as it was. The copy is not sealed.
+
+        KeyError when there is no `old`; ExistsError when `new` exists, unless `replace`; NoSpaceError when
+        there is no room for both, ReadOnlyError when `new` is sealed. Then nothing has changed.
+        """
+        with self._changing(_store.check_name(new)):
+            try:
+                self._state.handle.copy(_store.check_name(old), new, replace)
+            except (KeyError, NotFound):
                 raise KeyError(old) from None
 
     def seal(self, name: str) -> None:
@@ -265,6 +287,16 @@ class shelf(_pymm.ShelfBase):
         """Makes all stores through arrays of this shelf durable."""
         self._state.handle.persist()
 
+    def inspect(self, verbose: bool = False) -> _inspect.Report:
+        """All variables with type and size; with `verbose` also where each is, its id, and the figures of
+        the shelf. A `str` that notebooks and the interpreter show as it is. Nothing is printed; with
+        PYMM_DEBUG=2 or more the library's log (stderr) gets it, too."""
+        return _inspect.report(self._state.handle, self._state.place, verbose)
+
+    def supported_types(self) -> list[str]:
+        """What can be assigned to variables, as Python names it: 'pymm.ndarray', 'numpy.ndarray', 'str' ..."""
+        return list(_store.SUPPORTED)
+
     def close(self) -> None:
         """Makes everything durable and closes the shelf. Arrays of it that are in use stay valid; the lock
         against other writers is kept until the last of them is gone."""
@@ -286,10 +318,10 @@ class shelf(_pymm.ShelfBase):
         self.close()
 
     def __repr__(self) -> str:
-        return _table.text(self._state.handle)
+        return _table.text(self._state.handle, self._state.place)
 
     def _repr_html_(self) -> str:
-        return _table.html(self._state.handle)
+        return _table.html(self._state.handle, self._state.place)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("a shelf cannot be copied or pickled: open it by its name where it is needed")
@@ -330,7 +362,12 @@ class shelf(_pymm.ShelfBase):
         handle: _pymm.Handle = self._state.handle
         stamp = self._stamp()
         block = handle.get(name)
-        value = _array.from_block(block) if block.kind <= _values.NDARRAY else _values.decode(block)
+        value: Any
+        if block.kind <= _values.NDARRAY:
+            value = _array.from_block(block)
+        else:
+            value = _values.decode(block)
+            _values.set_origin(value, self, block)
         # A read-only shelf may be changed by its writer at any time, so nothing of it is kept.
         if handle.writable and not _is_ours(type(self), name):
             self._remember(name, value, stamp)
@@ -341,6 +378,40 @@ class shelf(_pymm.ShelfBase):
 
     def _changing(self, *names: str) -> _Change:
         return _Change(self, names)
+
+    def _name_of(self, value: Any) -> str:
+        """The variable whose present value this object is."""
+        handle: _pymm.Handle = self._state.handle
+        if isinstance(value, _array.shelved_ndarray):
+            block = _pymm.block_of(value)
+            if block is None:
+                raise InvalidArgument("this array is not on a shelf: give the name of a variable")
+            name = block.name
+            ours = block.shelf == handle.identity
+            current = ours and handle.is_current(name, block)
+            if current and not self._is_variable(name, value):
+                raise InvalidArgument(f"this array is a view, not all of variable {name!r}: give the name")
+        elif isinstance(value, _values.ShelvedValue):
+            if isinstance(value, str):
+                raise InvalidArgument(
+                    f"a string on a shelf could be meant as a name ({str(value)[:40]!r}) or as the variable "
+                    f"that holds it ({value.name!r}): say str(value), or value.name"
+                )
+            name = value.name
+            origin, number, sequence = value._origin
+            ours = origin() is self
+            current = ours and handle.is_version(name, number, sequence)
+        elif isinstance(value, str):
+            return value
+        else:
+            raise TypeError(f"give a name, or an array or value of this shelf, not {type(value).__name__}")
+        if not ours:
+            raise InvalidArgument(f"variable {name!r} that this is a value of is not on shelf {self.name!r}")
+        if not current:
+            raise InvalidArgument(
+                f"this is a former value: {name!r} was replaced, erased, renamed or sealed since; give the name"
+            )
+        return name
 
     def _is_variable(self, name: str, value: _array.shelved_ndarray) -> bool:
         """Whether `value` is the present value of the variable, and not a view of a part of it."""

@@ -13,6 +13,25 @@ from ._errors import InvalidArgument
 
 Target = Union[_pymm.Handle, _pymm.Batch]
 
+# shelf.supported_types(). Those of IBM's PyMM first, and as it named them.
+SUPPORTED = (
+    "pymm.ndarray",
+    "pymm.string",
+    "pymm.float_number",
+    "pymm.integer_number",
+    "pymm.bytes",
+    "numpy.ndarray",
+    "numpy.memmap",
+    "numpy.generic",
+    "str",
+    "bytes",
+    "int",
+    "float",
+    "complex",
+    "bool",
+    "None",
+)
+
 _ADVICE: dict[type[Any], str] = {
     bytearray: "convert it: bytes(value), or numpy.frombuffer(value, numpy.uint8) for an array",
     memoryview: "convert it: bytes(value), or numpy.asarray(value) for an array",

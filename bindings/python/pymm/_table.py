@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Container, Sequence
 
 _ROWS = 30
 _HEAD = ("name", "type", "shape", "size")
@@ -27,12 +27,13 @@ def _rows(handle: Any) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _head(handle: Any) -> str:
+def head(handle: Any, place: str) -> str:
+    """One line about a shelf as a whole; `place` is where it is."""
     stat = handle.stat()
     count = stat["blobs"]
     mode = "" if handle.writable else ", read-only"
     return (
-        f"shelf {handle.name!r} in {handle.path}: {count} variable{'' if count == 1 else 's'}, "
+        f"shelf {handle.name!r} in {place}: {count} variable{'' if count == 1 else 's'}, "
         f"{size_text(stat['used'])} of {size_text(stat['capacity'])} used{mode}"
     )
 
@@ -42,36 +43,43 @@ def _tail(handle: Any, rows: Sequence[Any]) -> str:
     return f"... and {more} more" if more > 0 else ""
 
 
-def closed(handle: Any) -> str:
+def closed(handle: Any, place: str) -> str:
     """What is left to say of a closed shelf."""
-    return f"shelf {handle.name!r} in {handle.path}: closed"
+    return f"shelf {handle.name!r} in {place}: closed"
 
 
-def text(handle: Any) -> str:
+def grid(rows: Sequence[Sequence[str]], right: Container[int]) -> list[str]:
+    """Lines of columns; those whose numbers are in `right` end at the same place."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return lines
+
+
+def text(handle: Any, place: str) -> str:
     """The table in plain text."""
     if not handle.is_open:
-        return closed(handle)
+        return closed(handle, place)
     rows = _rows(handle)
-    lines = [_head(handle)]
+    lines = [head(handle, place)]
     if rows:
-        widths = [max(len(row[i]) for row in [_HEAD, *rows]) for i in range(4)]
-        for row in [_HEAD, *rows]:
-            cells = [row[i].rjust(widths[i]) if i == 3 else row[i].ljust(widths[i]) for i in range(4)]
-            lines.append("  " + "  ".join(cells))
+        lines += grid([_HEAD, *rows], right=(3,))
     tail = _tail(handle, rows)
     if tail:
         lines.append("  " + tail)
     return "\n".join(lines)
 
 
-def html(handle: Any) -> str:
+def html(handle: Any, place: str) -> str:
     """The table for notebooks."""
     from html import escape  # notebooks have it; others need not wait for it
 
     if not handle.is_open:
-        return f"<p>{escape(closed(handle))}</p>"
+        return f"<p>{escape(closed(handle, place))}</p>"
     rows = _rows(handle)
-    parts = [f"<p>{escape(_head(handle))}</p>"]
+    parts = [f"<p>{escape(head(handle, place))}</p>"]
     if rows:
         parts.append("<table><thead><tr>")
         parts += [f"<th>{title}</th>" for title in _HEAD]

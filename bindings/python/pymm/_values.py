@@ -9,6 +9,7 @@ subclassed come back plain.
 from __future__ import annotations
 
 import struct
+import weakref
 from functools import lru_cache
 from typing import Any, Callable, Optional
 
@@ -28,6 +29,8 @@ class ShelvedValue:
 
     # Attributes of their own, not slots: int and bytes have no room for slots.
     _name: str
+    # The shelf's Python object, and which version of the variable this is: id and sequence.
+    _origin: tuple[weakref.ref[Any], int, int]
 
     @property
     def name(self) -> str:
@@ -185,6 +188,13 @@ def _named(cls: Any, plain: Any, name: str) -> Any:
     value = cls(plain)
     value._name = name
     return value
+
+
+def set_origin(value: Any, shelf: Any, block: _pymm.Block) -> None:
+    """Notes in a shelved value which shelf gave it, for erase(). Others are left as they are."""
+    if isinstance(value, ShelvedValue):
+        anything: Any = value
+        anything._origin = (weakref.ref(shelf), block.id, block.sequence)
 
 
 def _scalar(block: _pymm.Block, data: memoryview) -> Any:

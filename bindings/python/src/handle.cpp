@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -154,6 +155,26 @@ public:
                info->offset == ours.offset;
     }
 
+    /// Whether the variable's present version is that one; for values, which keep no block.
+    bool is_version(const std::string& name, std::uint64_t id, std::uint64_t sequence) {
+        const std::optional<BlobInfo> info = shelf_.find(name);
+        return info && info->id == id && info->sequence == sequence;
+    }
+
+    /// One put, whatever the kind. Without a writable view, a recorded checksum of the source stays.
+    void copy(const std::string& from, const std::string& to, bool replace) {
+        const bool found = unlocked([&] {
+            if (!shelf_.contains(from)) return false;
+            if (!replace && shelf_.contains(to))
+                throw ExistsError("copy: '" + to + "' exists: nothing was copied");
+            const View view = shelf_.get(from, Access::read);
+            view.check_readable();
+            shelf_.put(to, view.bytes(), view.type());
+            return true;
+        });
+        if (!found) throw py::key_error(from);
+    }
+
     Stage stage(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape, bool fortran,
                 bool zero) {
         const Type type = Type::array(std::move(dtype), itemsize, std::move(shape), fortran);
@@ -192,6 +213,27 @@ public:
             rows.append(py::make_tuple(info.name, std::string(kind_name(info.type.kind)), info.type.dtype,
                                        py::tuple(py::cast(info.type.shape)), info.size));
         return rows;
+    }
+
+    /// All that the catalogue knows of every variable, in order.
+    py::list entries() const {
+        const auto infos = unlocked([&] { return shelf_.list(); });
+        py::list result;
+        for (const BlobInfo& info : infos) {
+            py::dict entry;
+            entry["name"] = info.name;
+            entry["type"] = info.type.describe();
+            entry["size"] = info.size;
+            entry["offset"] = info.inlined ? py::object(py::none()) : py::int_(info.offset);
+            entry["extent"] = info.extent;
+            entry["id"] = info.id;
+            entry["sequence"] = info.sequence;
+            entry["modified"] = std::chrono::duration<double>(info.modified.time_since_epoch()).count();
+            entry["sealed"] = info.sealed;
+            entry["checksum"] = info.checksum ? py::object(py::int_(*info.checksum)) : py::none();
+            result.append(entry);
+        }
+        return result;
     }
 
     py::dict stat() const {
@@ -265,6 +307,8 @@ void add_handle_types(py::module_& module) {
         .def("stage", &Handle::stage, "dtype"_a, "itemsize"_a, "shape"_a, "fortran"_a, "zero"_a)
         .def("get", &Handle::get, "Block of a variable; KeyError when there is none.")
         .def("is_current", &Handle::is_current)
+        .def("is_version", &Handle::is_version, "name"_a, "id"_a, "sequence"_a)
+        .def("copy", &Handle::copy, "old"_a, "new"_a, "replace"_a)
         .def("contains",
              [](Handle& h, const std::string& name) { return h.shelf().contains(name); })
         .def("erase",
@@ -279,6 +323,7 @@ void add_handle_types(py::module_& module) {
         .def("batch", [](Handle& h) { return h.shelf().batch(); })
         .def("names", &Handle::names, "prefix"_a, "limit"_a)
         .def("table", &Handle::table, "limit"_a)
+        .def("entries", &Handle::entries)
         .def("__len__", [](Handle& h) { return unlocked([&] { return h.shelf().size(); }); })
         .def("persist", [](Handle& h) { unlocked([&] { h.shelf().persist(); }); })
         .def("stat", &Handle::stat)
