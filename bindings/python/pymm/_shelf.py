@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
 import numpy as np
 
-from . import _array, _inspect, _pymm, _store, _table, _values
+from . import _array, _inspect, _pymm, _store, _table, _values, _volatile
 from ._batch import Batch
 from ._errors import Error, ExistsError, InvalidArgument, NotFound, PinnedError
 from ._paths import PathLike, resolve
 
 _MODES = ("a", "r", "r+", "x", "w-", "w")
-# The predecessor's storage engines. All of them kept data in persistent memory, as we do.
-_BACKENDS = (None, "hstore", "hstore-cc", "hstore-mm")
+# The predecessor's storage engines. All but the last kept data in persistent memory, as we do.
+_BACKENDS = (None, "hstore", "hstore-cc", "hstore-mm", "mapstore")
 
 # Python objects of shelves by identity of the library's: opening a shelf again gives the same one.
 _open_shelves: weakref.WeakValueDictionary[int, shelf] = weakref.WeakValueDictionary()
+# Those of backend 'mapstore' by name: they have no path to be opened by.
+_volatile_shelves: weakref.WeakValueDictionary[str, shelf] = weakref.WeakValueDictionary()
 _lock = threading.RLock()
 
 
@@ -101,7 +103,13 @@ class shelf(_pymm.ShelfBase):
         When it is created: record a checksum of the content at every assignment, which `pymmctl fsck
         --scrub` verifies. An array that is opened on a writable shelf can be changed behind it, so its
         checksum is removed then, durably, until the next assignment or `seal`; with mode='r' it stays.
-    load_addr, backend, mm_plugin
+    backend
+        None, 'hstore', 'hstore-cc' and 'hstore-mm' are the same: the shelf described here. 'mapstore' is a
+        volatile shelf with the same calls: in DRAM (in /dev/shm, or where temporary files go), without
+        files that others could open, whatever `pmem_path` says. It is found again by its name while this
+        process holds it, and gone when it is closed, when its last reference goes, or with the process.
+        Its mode is 'a' or 'w'.
+    load_addr, mm_plugin
         Accepted for compatibility. Shelves hold no pointers, so their address does not matter.
 
     Assignment is atomic and durable when it returns: after a crash there is the old value or the new one.
@@ -140,14 +148,28 @@ class shelf(_pymm.ShelfBase):
             mode = "w"
         if not size_mb > 0:
             raise InvalidArgument(f"size_mb {size_mb}: must be positive")
-        path = resolve(pmem_path)
+        capacity = int(size_mb * (1 << 20))
+        volatile = backend == "mapstore"
+        if volatile and mode not in ("a", "w"):
+            raise InvalidArgument(f"mode {mode!r}: a volatile shelf (backend 'mapstore') has only 'a' and 'w'")
+        path = "" if volatile else resolve(pmem_path)
         with _lock:
-            handle = _open_handle(name, path, mode, int(size_mb * (1 << 20)), checksum)
+            if volatile:
+                living = _volatile_shelves.get(name)
+                if living is not None and living._state.handle.is_open:
+                    if mode == "a":
+                        return living
+                    living.close()
+                handle = _volatile.create(name, capacity, checksum)
+            else:
+                handle = _open_handle(name, path, mode, capacity, checksum)
             known = _open_shelves.get(handle.identity)
             if known is not None:
                 return known
-            self: shelf = super().__new__(cls, _State(handle, path, handle.path))
+            self: shelf = super().__new__(cls, _State(handle, path, "volatile memory" if volatile else handle.path))
             _open_shelves[handle.identity] = self
+            if volatile:
+                _volatile_shelves[name] = self
         return self
 
     if TYPE_CHECKING:  # the extension does these
