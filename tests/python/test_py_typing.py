@@ -36,6 +36,7 @@ s.erase("copy")
 s.erase(np.zeros(3))
 shown: str = s.inspect(verbose=True)
 kinds: list[str] = s.supported_types()
+pymm.demo()
 del s.x
 try:
     s.close()

@@ -26,6 +26,7 @@ from ._batch import Batch
 from ._check import CheckReport, Finding, fsck
 from ._constructors import bytes as bytes
 from ._constructors import float_number, integer_number, string
+from ._demo import demo
 from ._errors import (
     BusyError,
     ClosedError,
@@ -61,6 +62,7 @@ __all__ = [
     "ReadOnlyError",
     "VersionError",
     "__version__",
+    "demo",
     "float_number",
     "fsck",
     "integer_number",
