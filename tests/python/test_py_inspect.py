@@ -1,5 +1,6 @@
 """What a shelf says of itself: inspect(), supported_types(), addresses."""
 
+import builtins
 import ctypes
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_supported_types_are_supported(shelf, tmp_path):
         value = example(name, tmp_path)
         if name != "None":
             module, _, cls = name.rpartition(".")
-            expected = getattr({"pymm": pymm, "numpy": np}[module], cls) if module else __builtins__[cls]
+            expected = getattr({"pymm": pymm, "numpy": np}[module], cls) if module else getattr(builtins, cls)
             assert isinstance(value, expected)
         shelf["it"] = value
         shelf["it"]
