@@ -71,7 +71,7 @@ def test_stores_that_are_not_persisted_are_copied(shelf):
 
 def test_an_existing_name(shelf):
     shelf.x, shelf.y = np.arange(3), "old"
-    with pytest.raises(FileExistsError, match="'y' exists"):
+    with pytest.raises(FileExistsError, match="copy 'x': 'y' exists"):
         shelf.copy("x", "y")
     with pytest.raises(pymm.ExistsError):
         shelf.copy("x", "x")

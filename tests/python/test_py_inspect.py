@@ -44,7 +44,8 @@ def test_names_that_would_disturb(shelf):
     shelf["a\nb\x1b[2J"] = 1
     shelf["<b>"] = 1
     report = shelf.inspect()
-    assert len(report.split("\n")) == 4 and "\x1b" not in report and r"'a\nb\x1b[2J'" in report
+    for text in (report, repr(shelf)):
+        assert len(text.split("\n")) == 4 and "\x1b" not in text and r"'a\nb\x1b[2J'" in text
     assert report._repr_html_().startswith("<pre>") and "&lt;b&gt;" in report._repr_html_()
     assert "<b>" not in report._repr_html_()
 

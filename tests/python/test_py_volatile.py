@@ -18,7 +18,7 @@ def unnamed():
         except OSError:
             continue
         if "pymm-volatile-" in target:
-            assert target.endswith(" (deleted)")
+            assert target.endswith(" (deleted)") and not os.path.exists(os.path.dirname(target))
             found.append(target)
     return found
 
@@ -58,11 +58,8 @@ def test_many_assignments_reuse_the_space(volatile):
 
 
 def test_nothing_is_in_the_way(volatile, namespace):
-    before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
     s = pymm.shelf("another", pmem_path=namespace, size_mb=4, backend="mapstore")
     assert os.listdir(namespace) == []
-    if before:
-        assert not {name for name in set(os.listdir("/dev/shm")) - before if name.startswith("pymm-volatile-")}
     assert unnamed()
     # The persistent shelf of that name is another.
     with pymm.shelf("another", pmem_path=namespace, size_mb=4) as persistent:
@@ -83,11 +80,11 @@ def test_found_by_name_while_it_lives(volatile):
 
 
 def test_gone_with_its_last_reference():
-    assert unnamed() == []
+    before = unnamed()
     s = pymm.shelf("short", size_mb=4, backend="mapstore")
     s.x = np.arange(3)
     view = s.x
-    assert unnamed()
+    assert len(unnamed()) > len(before)
     del s
     gc.collect()
     s = pymm.shelf("short", size_mb=4, backend="mapstore")
@@ -96,7 +93,7 @@ def test_gone_with_its_last_reference():
     assert view.tolist() == [1, 2, 3]
     del s, view
     gc.collect()
-    assert unnamed() == []
+    assert unnamed() == before
 
 
 def test_anew(volatile):
@@ -126,9 +123,10 @@ def test_a_full_one():
 
 @pytest.mark.parametrize("name", ["", "a/b", ".."])
 def test_illegal_names(name):
+    before = unnamed()
     with pytest.raises(pymm.InvalidArgument):
         pymm.shelf(name, backend="mapstore")
-    assert unnamed() == []
+    assert unnamed() == before
 
 
 def test_a_forked_child_has_its_own(volatile):

@@ -48,9 +48,7 @@ _MORE = ("id", "commit", "offset", "extent", "modified", "state")
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
-    name = entry["name"]
-    # A name may hold line breaks and escape sequences.
-    return (name if name.isprintable() else repr(name), entry["type"], str(entry["size"]))
+    return (_table.shown(entry["name"]), _table.shown(entry["type"]), str(entry["size"]))
 
 
 def _more(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -255,7 +255,8 @@ class shelf(_pymm.ShelfBase):
         it returns: after a crash `new` is whole, or as it was. The copy is not sealed.
 
         KeyError when there is no `old`; ExistsError when `new` exists, unless `replace`; NoSpaceError when
-        there is no room for both, ReadOnlyError when `new` is sealed. Then nothing has changed.
+        there is no room for both, ReadOnlyError when `new` is sealed. Then nothing has changed. Other
+        threads that store to `old` or assign to `new` meanwhile are the caller's business.
         """
         with self._changing(_store.check_name(new)):
             try:

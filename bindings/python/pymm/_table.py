@@ -17,13 +17,18 @@ def size_text(size: float) -> str:
     return f"{size:.1f} TiB"
 
 
+def shown(text: str) -> str:
+    """Names may hold line breaks and escape sequences, and a damaged shelf's types anything."""
+    return text if text.isprintable() else repr(text)
+
+
 def _rows(handle: Any) -> list[tuple[str, str, str, str]]:
     rows = []
     for name, kind, dtype, shape, size in handle.table(_ROWS):
         kind_text = dtype if kind in ("ndarray", "scalar") else kind
         if len(kind_text) > 40:
             kind_text = kind_text[:37] + "..."
-        rows.append((name, kind_text, str(shape) if kind == "ndarray" else "", size_text(size)))
+        rows.append((shown(name), shown(kind_text), str(shape) if kind == "ndarray" else "", size_text(size)))
     return rows
 
 

@@ -166,7 +166,8 @@ public:
         const bool found = unlocked([&] {
             if (!shelf_.contains(from)) return false;
             if (!replace && shelf_.contains(to))
-                throw ExistsError("copy: '" + to + "' exists: nothing was copied");
+                throw ExistsError("shelf '" + shelf_.name() + "': copy '" + from + "': '" + to +
+                                  "' exists: take another name, or replace it");
             const View view = shelf_.get(from, Access::read);
             view.check_readable();
             shelf_.put(to, view.bytes(), view.type());
