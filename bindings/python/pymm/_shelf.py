@@ -185,7 +185,8 @@ class shelf(_pymm.ShelfBase):
 
     def __setitem__(self, name: str, value: Any) -> None:
         if isinstance(value, _array.shelved_ndarray) and self._is_variable(name, value):
-            # The end of `s['x'] += 1`: done in place, and durable already.
+            # The end of `s['x'] += 1`, which is durable already, or of stores to the array.
+            _pymm.settle_array(value)
             return
         handle: _pymm.Handle = self._state.handle
         with self._changing(_store.check_name(name)):

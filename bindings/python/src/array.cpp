@@ -4,7 +4,10 @@
 #include "element_reads.hpp"
 #include "ref.hpp"
 
+#include <cstdint>
 #include <iterator>
+#include <utility>
+#include <vector>
 
 namespace py = pybind11;
 
@@ -18,6 +21,10 @@ PyObject* text_base = nullptr;       // interned names
 PyObject* view_method = nullptr;  // numpy.ndarray.view
 PyObject* text_ndim = nullptr;
 PyObject* text_struct = nullptr;
+PyObject* text_out = nullptr;
+PyObject* text_dst = nullptr;
+PyObject* text_arr = nullptr;
+PyObject* text_a = nullptr;
 PyObject* default_array_function = nullptr;  // numpy.ndarray.__array_function__
 
 /// The same memory as a plain array.
@@ -52,11 +59,22 @@ PyObject* demote(PyObject* result) {
 
 // They work on a plain view: for subclasses, NumPy spends a microsecond on protocols.
 
+// The array that the thread's last in-place operator left durable, until something else is done to it. Compared only:
+// an address may be used again, but what is kept of a variable is only ever a new array after a load.
+struct Settled {
+    const PyObject* array;
+    std::uint64_t loads;
+};
+thread_local Settled settled;
+std::uint64_t loads = 0;  // guarded by the GIL
+
 /// Steals `result`, which the operator of ndarray gave for `plain`, a view of `self`.
 PyObject* durable(PyObject* self, PyObject* plain, PyObject* result) {
     if (result != plain) return result;  // NotImplemented, or null
     Py_DECREF(result);
-    return persist_array(self) < 0 ? nullptr : Py_NewRef(self);
+    if (persist_array(self) < 0) return nullptr;
+    settled = {self, loads};
+    return Py_NewRef(self);
 }
 
 template <binaryfunc PyNumberMethods::*slot>
@@ -102,6 +120,7 @@ Ref selected(PyObject* array, PyObject* key) {
 }
 
 int assign_subscript(PyObject* self, PyObject* key, PyObject* value) {
+    settled = {};
     if (ndarray->tp_as_mapping->mp_ass_subscript(self, key, value) < 0) return -1;
     if (!was_read(self, key)) return 0;
     return persist_array(selected(self, key).get());
@@ -132,6 +151,107 @@ PyObject* array_wrap(PyObject* self, PyObject* const* arguments, Py_ssize_t coun
     return PyObject_GetItem(array, empty.get());
 }
 
+/// New reference to what a NumPy function is given in place of `argument`.
+PyObject* plain_of(PyObject* argument) {
+    return is_shelved_array(argument) ? plain_view(argument) : Py_NewRef(argument);
+}
+
+// __array_ufunc__(self, ufunc, method, *inputs, **keywords): the work is done on plain views, so results are plain;
+// what was written to, an array given as out= or the first one of ufunc.at(), is made durable.
+PyObject* array_ufunc(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+    if (count < 3 || !PyUnicode_Check(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "__array_ufunc__() takes a ufunc, a method and the inputs");
+        return nullptr;
+    }
+    const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+    const Py_ssize_t inputs = count - 2;
+    std::vector<Ref> owned(static_cast<std::size_t>(inputs + keywords));
+    std::vector<PyObject*> plain(owned.size());
+    PyObject* out = nullptr;        // the tuple as it was given
+    PyObject* plain_out = nullptr;  // and with plain views
+    for (Py_ssize_t i = 0; i < inputs + keywords; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        PyObject* argument = arguments[i + 2];
+        if (i >= inputs && PyTuple_CheckExact(argument) &&
+            PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i - inputs), "out") == 0) {
+            out = argument;
+            plain_out = PyTuple_New(PyTuple_GET_SIZE(out));
+            owned[at] = Ref(plain_out);
+            for (Py_ssize_t k = 0; plain_out != nullptr && k < PyTuple_GET_SIZE(out); ++k) {
+                PyObject* item = plain_of(PyTuple_GET_ITEM(out, k));
+                if (item == nullptr) return nullptr;
+                PyTuple_SET_ITEM(plain_out, k, item);
+            }
+        } else {
+            owned[at] = Ref(plain_of(argument));
+        }
+        if (!owned[at]) return nullptr;
+        plain[at] = owned[at].get();
+    }
+    Ref result;
+    bool at_indices = false;
+    if (PyUnicode_CompareWithASCIIString(arguments[1], "__call__") == 0) {
+        result = Ref(PyObject_Vectorcall(arguments[0], plain.data(), static_cast<std::size_t>(inputs), names));
+    } else {
+        const Ref method(PyObject_GetAttr(arguments[0], arguments[1]));
+        if (!method) return nullptr;
+        at_indices = PyUnicode_CompareWithASCIIString(arguments[1], "at") == 0;
+        result = Ref(PyObject_Vectorcall(method.get(), plain.data(), static_cast<std::size_t>(inputs), names));
+    }
+    if (!result) return nullptr;
+    if (at_indices && is_shelved_array(arguments[2]) && persist_array(arguments[2]) < 0) return nullptr;
+    if (out == nullptr) return result.release();
+    // What is given is given back, as by NumPy itself.
+    Ref several;
+    if (PyTuple_CheckExact(result.get()) && result.get() != plain_out) {
+        several = Ref(PyTuple_New(PyTuple_GET_SIZE(result.get())));
+        if (!several) return nullptr;
+        for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(result.get()); ++k)
+            PyTuple_SET_ITEM(several.get(), k, Py_NewRef(PyTuple_GET_ITEM(result.get(), k)));
+    }
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(out); ++k) {
+        PyObject* given = PyTuple_GET_ITEM(out, k);
+        if (!is_shelved_array(given)) continue;
+        if (persist_array(given) < 0) return nullptr;
+        PyObject* view = PyTuple_GET_ITEM(plain_out, k);
+        if (result.get() == view) result = Ref(Py_NewRef(given));
+        for (Py_ssize_t r = 0; several && r < PyTuple_GET_SIZE(several.get()); ++r)
+            if (PyTuple_GET_ITEM(several.get(), r) == view && PyTuple_SetItem(several.get(), r, Py_NewRef(given)) < 0)
+                return nullptr;
+    }
+    return several ? several.release() : result.release();
+}
+
+/// Makes durable what a NumPy function has written to: `out`, or the first argument where it gives back nothing
+/// (copyto, put, place, putmask, fill_diagonal, put_along_axis).
+int persist_written(PyObject* result, PyObject* arguments, PyObject* keywords) {
+    if (!PyTuple_Check(arguments) || !PyDict_Check(keywords)) return 0;
+    const Py_ssize_t count = PyTuple_GET_SIZE(arguments);
+    if (PyDict_GET_SIZE(keywords) != 0) {
+        for (PyObject* name : {text_out, text_dst, text_arr, text_a}) {
+            if (name != text_out && (result != Py_None || count != 0)) break;
+            PyObject* value = PyDict_GetItemWithError(keywords, name);
+            if (value == nullptr && PyErr_Occurred() != nullptr) return -1;
+            if (value == nullptr) continue;
+            if (PyTuple_Check(value)) {
+                for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(value); ++k)
+                    if (persist_array(PyTuple_GET_ITEM(value, k)) < 0) return -1;
+            } else if (persist_array(value) < 0) {
+                return -1;
+            }
+        }
+    }
+    if (result == Py_None) return count == 0 ? 0 : persist_array(PyTuple_GET_ITEM(arguments, 0));
+    // An `out` by position is given back. The first argument is never it: atleast_1d() gives that back as it is.
+    if (!is_shelved_array(result)) return 0;
+    const Block* block = find_block(result);
+    for (Py_ssize_t i = 1; block != nullptr && i < count; ++i) {
+        PyObject* argument = PyTuple_GET_ITEM(arguments, i);
+        if (is_shelved_array(argument) && find_block(argument) == block && persist_array(argument) < 0) return -1;
+    }
+    return 0;
+}
+
 // __array_function__(self, func, types, args, kwargs): NumPy's own work, results made plain.
 PyObject* array_function(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
     if (count != 4) {
@@ -140,7 +260,7 @@ PyObject* array_function(PyObject* self, PyObject* const* arguments, Py_ssize_t 
     }
     PyObject* const with_self[] = {self, arguments[0], arguments[1], arguments[2], arguments[3]};
     Ref result(PyObject_Vectorcall(default_array_function, with_self, 5, nullptr));
-    if (!result) return nullptr;
+    if (!result || persist_written(result.get(), arguments[2], arguments[3]) < 0) return nullptr;
     if (PyList_CheckExact(result.get())) {
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(result.get()); ++i) {
             PyObject* item = PyList_GET_ITEM(result.get(), i);
@@ -192,12 +312,19 @@ PyCFunction c_function(F* function) {
 
 PyMethodDef methods[] = {
     {"__array_wrap__", c_function(array_wrap), METH_FASTCALL, nullptr},
+    {"__array_ufunc__", c_function(array_ufunc), METH_FASTCALL | METH_KEYWORDS, nullptr},
     {"__array_function__", c_function(array_function), METH_FASTCALL, nullptr},
     {},
 };
 
 PyObject* persist_array_function(PyObject*, PyObject* array) {
     if (persist_array(array) < 0) return nullptr;
+    Py_RETURN_NONE;
+}
+
+// For shelf.__setitem__: besides the variable's own references, the caller and it and this call have one each.
+PyObject* settle_function(PyObject*, PyObject* array) {
+    if (settle_array(array, 3) < 0) return nullptr;
     Py_RETURN_NONE;
 }
 
@@ -212,6 +339,8 @@ PyObject* demote_function(PyObject*, PyObject* array) { return demote(Py_NewRef(
 PyMethodDef functions[] = {
     {"persist_array", persist_array_function, METH_O,
      "Makes the bytes that an array covers durable; nothing to do where it is not on a shelf."},
+    {"settle_array", settle_function, METH_O,
+     "Makes an array durable that is assigned to the variable which it is, unless an in-place operator just did."},
     {"block_of", block_function, METH_O, "The Block whose memory an array shows, or None."},
     {"demote", demote_function, METH_O, "The array, as a plain one unless it shows shelved memory."},
     {},
@@ -264,12 +393,26 @@ int persist_array(PyObject* array) noexcept {
                            static_cast<std::size_t>(view->itemsize));
 }
 
+void note_load() noexcept { ++loads; }
+
+int settle_array(PyObject* array, int borrowed) noexcept {
+    const Settled last = std::exchange(settled, {});
+    // The instance's __dict__ and the slot keep it. Who else does might have stored to it unseen, as through a plain
+    // view or a buffer.
+    if (last.array == array && last.loads == loads && Py_REFCNT(array) <= 2 + borrowed) return 0;
+    return persist_array(array);
+}
+
 void add_array_type(py::module_& module) {
     py::object numpy_ndarray = py::module_::import("numpy").attr("ndarray");
     const py::tuple bases = py::make_tuple(numpy_ndarray);
     ndarray = reinterpret_cast<PyTypeObject*>(numpy_ndarray.release().ptr());  // kept for good
     text_base = PyUnicode_InternFromString("base");
     text_ndim = PyUnicode_InternFromString("ndim");
+    text_out = PyUnicode_InternFromString("out");
+    text_dst = PyUnicode_InternFromString("dst");
+    text_arr = PyUnicode_InternFromString("arr");
+    text_a = PyUnicode_InternFromString("a");
     text_struct = PyUnicode_InternFromString("__array_struct__");
     default_array_function =
         PyObject_GetAttrString(reinterpret_cast<PyObject*>(ndarray), "__array_function__");

@@ -49,6 +49,13 @@ Block* find_block(PyObject* array) noexcept;
 /// Makes the bytes that the array covers durable; nothing to do where it is not on a shelf.
 int persist_array(PyObject* array) noexcept;
 
+/// The end of an assignment of the array to the variable that it is. The end of `s.x += 1`, too: the operator has made
+/// it durable already, then there is nothing to do. `borrowed`: references that the calls on the way hold.
+int settle_array(PyObject* array, int borrowed) noexcept;
+
+/// An array becomes what is kept of a variable.
+void note_load() noexcept;
+
 /// Whether `object` is an instance of ArrayBase.
 bool is_shelved_array(PyObject* object) noexcept;
 

@@ -111,9 +111,9 @@ int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
     if (value == nullptr) {
         result = Ref(PyObject_CallMethodOneArg(self, text_delete, name));
     } else {
-        // The end of `s.x += 1`: the array has changed in place and is durable already.
+        // The end of `s.x += 1`, or `s.x = a` where `a` is s.x and was stored to.
         const Slot& slot = slot_of(self, name);
-        if (slot.name == name && slot.value == value) return 0;
+        if (slot.name == name && slot.value == value) return settle_array(value, 1);
         PyObject* const arguments[] = {self, name, value};
         result = Ref(PyObject_VectorcallMethod(text_assign, arguments, 3, nullptr));
     }
@@ -144,6 +144,7 @@ PyObject* remember(PyObject* self, PyObject* const* arguments, Py_ssize_t count)
     const Ref before(Py_XNewRef(opened(self, name)));
     if (unchanged(self, arguments[2])) {
         if (PyObject_GenericSetAttr(self, name, arguments[1]) < 0) return nullptr;
+        note_load();
         fill(slot_of(self, name), name, arguments[1]);
     }
     if (PyErr_Occurred() != nullptr) return nullptr;

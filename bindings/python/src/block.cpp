@@ -1,8 +1,11 @@
 #include "block.hpp"
 
+#include <pthread.h>
 #include <structmember.h>
 
+#include <atomic>
 #include <new>
+#include <string>
 
 #include "errors.hpp"
 #include "ref.hpp"
@@ -20,6 +23,19 @@ std::byte nothing[1];  // what the buffer of an empty block points at
 // Below this, on media whose flush is a CPU instruction, persisting takes less time than handing the
 // GIL to another thread and back.
 constexpr std::uint64_t kShort = 64 << 10;
+
+// How many forks lie between this process and the first. A forked child must not wait for `lock`: another thread of
+// the parent may hold it, and does so for ever in the child.
+std::atomic<unsigned> generation{0};
+
+void count_fork() noexcept { generation.fetch_add(1, std::memory_order_relaxed); }
+
+void require_not_forked(const Block& block) {
+    if (block.generation != generation.load(std::memory_order_relaxed))
+        throw ClosedError("variable '" + block.view.info().name +
+                          "': its shelf belongs to the parent of this process, so what is stored here reaches nobody; "
+                          "open the shelf anew, by its name");
+}
 
 Block& block_of(PyObject* self) { return *reinterpret_cast<Block*>(self); }
 
@@ -107,6 +123,7 @@ PyMethodDef methods[] = {
 template <class F>
 int guarded(Block& block, std::uint64_t size, F&& work) noexcept {
     try {
+        require_not_forked(block);
         if (size <= kShort && block.granularity != Granularity::page) {
             const std::lock_guard guard(block.lock);
             work();
@@ -134,6 +151,7 @@ PyObject* make_block(View view, const void* shelf, Granularity granularity) {
     block.size = bytes.size();
     block.data = bytes.empty() ? nothing : const_cast<std::byte*>(bytes.data());
     block.shelf = shelf;
+    block.generation = generation.load(std::memory_order_relaxed);
     block.granularity = granularity;
     block.writable = block.view.is_writable();
     return self;
@@ -159,6 +177,7 @@ int persist_strided(Block& block, const void* first, int dimensions, const Py_ss
 }
 
 void add_block_type(py::module_& module) {
+    if (pthread_atfork(nullptr, nullptr, count_fork) != 0) throw std::bad_alloc();
     PyType_Slot slots[] = {
         {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
         {Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},

@@ -20,6 +20,7 @@ struct Block {
     std::uint64_t size;
     const void* shelf;        ///< Shelf::identity(), compared only
     Granularity granularity;
+    unsigned generation;      ///< of the process that made it, counted by forks
     bool writable;
 };
 

@@ -1,41 +1,68 @@
 // Telling `x[i] += 1` from `x[i] = 1` where x[i] is a copy: a single element, or a fancy selection.
 //
-// Python runs the first as a read, an addition and a store; only the store touches the shelf. In-place operators are durable when they return, plain element stores at
-// the next persist(): a loop of them must not pay for a flush each. So the last few element reads are
-// remembered, and a store to an element just read, through the same index object, counts as the end of
-// an in-place operator. A wrong guess costs a needless flush. What is missed is an operator whose right
-// side itself reads `kReads` or more elements of shelved arrays.
+// Python runs the first as a read, an addition and a store; only the store touches the shelf. In-place operators are
+// durable when they return, plain element stores at the next persist(): a loop of them must not pay for a flush each.
+// So element reads are remembered, and a store to an element that was read, through the same index object, counts as
+// the end of an in-place operator. A wrong guess costs a needless flush; none may be missed:
 //
-// Pointers are compared only, never followed; the GIL guards the table.
+// - Whatever the right side reads must not hide the read of the left side. Where one read takes the place of another,
+//   the place keeps which array that other was of, and for good: any store to that array which belongs there is flushed.
+//   So a loop like `x[i] = f(y[i])` stays free of flushes, however much of y it reads.
+// - The right side may itself change the element in place, and its store must not use up the read of the left side.
+//   So reads of one element are counted, up to `kNested`.
+// - Each thread has a table of its own.
+//
+// Pointers are compared only, never followed.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
 #include <array>
 #include <cstddef>
-#include <utility>
+#include <cstdint>
 
 namespace pymm::python {
 
-inline constexpr std::size_t kReads = 8;
+inline constexpr std::size_t kReads = 512;
+inline constexpr unsigned kNested = 8;
 
-struct ElementReads {
-    std::array<std::pair<const PyObject*, const PyObject*>, kReads> last{};
-    std::size_t next = 0;
+struct ElementRead {
+    const PyObject* array;
+    const PyObject* key;
+    const PyObject* lost;  // array of a read that was here before
+    unsigned reads;        // not yet followed by a store
+    bool many;             // reads of several arrays were here before
 };
-inline ElementReads element_reads;
+inline thread_local std::array<ElementRead, kReads> element_reads;
+
+inline ElementRead& read_of(const PyObject* array, const PyObject* key) noexcept {
+    const auto a = reinterpret_cast<std::uintptr_t>(array) >> 4;
+    const auto k = reinterpret_cast<std::uintptr_t>(key) >> 4;
+    return element_reads[((a * 0x9e3779b97f4a7c15u) ^ (k * 0xff51afd7ed558ccdu)) >> 32 & (kReads - 1)];
+}
 
 inline void remember_read(const PyObject* array, const PyObject* key) noexcept {
-    element_reads.last[element_reads.next++ % kReads] = {array, key};
+    ElementRead& read = read_of(array, key);
+    if (read.array == array && read.key == key) {
+        if (read.reads < kNested) ++read.reads;
+        return;
+    }
+    if (read.reads != 0) {
+        read.many |= read.lost != nullptr && read.lost != read.array;
+        read.lost = read.array;
+    }
+    read.array = array;
+    read.key = key;
+    read.reads = 1;
 }
 
 inline bool was_read(const PyObject* array, const PyObject* key) noexcept {
-    for (auto& read : element_reads.last)
-        if (read.first == array && read.second == key) {
-            read = {};
-            return true;
-        }
-    return false;
+    ElementRead& read = read_of(array, key);
+    if (read.array == array && read.key == key && read.reads != 0) {
+        --read.reads;
+        return true;
+    }
+    return read.many || read.lost == array;
 }
 
 }  // namespace pymm::python
