@@ -2,7 +2,9 @@
 
 import os
 import random
+import signal
 import sys
+import threading
 import time
 
 import numpy as np
@@ -140,6 +142,55 @@ def test_a_forked_child_is_told(namespace):
     assert s.a.tolist() == [0, 1, 2]
     s.a += 1
     s.b = 2
+    s.close()
+
+
+def test_a_fork_beside_a_thread_that_persists(namespace):
+    """The child is told at once: what the other thread held at the fork, it holds for ever there."""
+    s = pymm.shelf("x", pmem_path=namespace, size_mb=64)
+    s.a = np.zeros(1_000_000)
+    a, stop = s.a, False
+
+    def work():
+        while not stop:
+            a.persist()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+
+    def element():
+        a[0] += 1
+
+    actions = (a.persist, lambda: a.__iadd__(1), element, lambda: a[:5].fill(1))
+    try:
+        for i in range(24):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(60)  # what hangs is ended
+                try:
+                    actions[i % 4]()
+                except pymm.ClosedError as error:
+                    message = str(error)
+                    if "'a'" in message and "parent" in message and "persist" not in message:
+                        os._exit(0)
+                os._exit(1)
+            assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        stop = True
+        thread.join()
+    # The parent's shelf is as it was, and a shelf that the child opens is its own.
+    s.a += 1
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with pymm.shelf("child", pmem_path=namespace, size_mb=8) as own:
+                own.b = np.zeros(3)
+                own.b += 1
+                own.b.persist()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
     s.close()
 
 

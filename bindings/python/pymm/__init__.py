@@ -10,9 +10,12 @@ What is durable when:
 
 ===========================================================  =====================================
 assignment, `del`, `erase`, `rename`, the end of `batch`     when it returns, atomically
-in-place operators, `fill`, `sort`, `out=` (views included)  when it returns
-element stores (`s.x[0] = 1`), `readinto`, `numpy.copyto`    after `persist()`, `persist_offset()` or
-                                                             `close()`, or the end of a `with` block
+in-place operators (views, elements and fields included),    when it returns
+`out=` and `numpy.copyto` with an array of a shelf, methods
+that work in place (`fill`, `sort`, `put` ...)
+element stores (`s.x[0] = 1`), `readinto`, `numpy.random`,   after `persist()`, `persist_offset()`,
+and what else writes past NumPy's protocols: plain views     `close()`, `s.x = s.x`, or the end of a
+(`asndarray()`), `memoryview`, extensions                    `with` block
 ===========================================================  =====================================
 
 Shelves hold NumPy arrays of every dtype without Python objects, NumPy scalars, `str`, `bytes`, `int`,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Optional, SupportsIndex, Union
 
 import numpy as np
 
-from . import _dtype, _pymm
+from . import _dtype, _elements, _pymm
 from ._errors import CorruptError
 
 if TYPE_CHECKING:  # importing it takes as long as all of pymm
@@ -20,10 +20,16 @@ class shelved_ndarray(_pymm.ArrayBase):
     """A `numpy.ndarray` whose memory is on a shelf.
 
     Arithmetic gives plain arrays; views (`x[1:]`, `x.T`) stay on the shelf; copies are plain. In-place
-    operators (`x += 1`, `x[1] += 9`, `x[:, 3] *= 2`, `numpy.add(x, 1, out=x)`) and `fill`, `sort`,
-    `partition`, `put` and `byteswap(inplace=True)` are durable for the bytes they cover when they return.
-    Element stores (`x[0] = 1`, `readinto(x)`, `numpy.copyto(x, y)`) are durable after `persist()`,
-    `persist_offset()`, or the shelf's `persist()` or `close()`.
+    operators (`x += 1`, `x[1] += 9`, `x[:, 3] *= 2`, `x[0]['field'] += 1`, `x.flat[3] += 1`), NumPy's functions and
+    methods that take it as `out=`, `ufunc.at`, `numpy.copyto`, `put`, `place`, `putmask`, `fill_diagonal` and
+    `put_along_axis`, and the methods `fill`, `sort`, `partition`, `put`, `setfield` and `byteswap(inplace=True)` are
+    durable for the bytes they cover when they return.
+    Stores to elements and slices (`x[0] = 1`, `x.flat = 1`, `x.real = 1`), `f.readinto(x)`, and whatever writes without
+    NumPy's protocols are durable after `persist()`, `persist_offset()`, the shelf's `persist()` or `close()`, or the
+    assignment of the array to its own variable (`s.x = x`). Those are: plain arrays, buffers and iterators of the same
+    memory (`asndarray()`, `memoryview(x)`, `numpy.nditer`), methods of a plain array that are given `out=x` but are no
+    ufunc at heart (`a.take`, `a.dot`, `a.compress`, `a.choose`, `a.argmax`, `a.argmin`), `numpy.random`
+    (`rng.random(out=x)`, `rng.shuffle(x)`), and code from elsewhere.
 
     The array stays valid whatever happens to its variable or shelf: after the variable is replaced or
     erased, it keeps the old bytes, and nobody else sees what is stored there.
@@ -87,12 +93,27 @@ class shelved_ndarray(_pymm.ArrayBase):
         super().put(*args, **kwargs)
         _pymm.persist_array(self)
 
+    def setfield(self, *args: Any, **kwargs: Any) -> None:
+        super().setfield(*args, **kwargs)
+        _pymm.persist_array(self)
+
     def byteswap(self, inplace: bool = False) -> npt.NDArray[Any]:  # type: ignore[override]
         if not inplace:
             return _plain_view(self, np.ndarray).byteswap()
         super().byteswap(True)
         _pymm.persist_array(self)
         return self
+
+    # What gives single elements.
+
+    @property
+    def flat(self) -> Any:
+        """As `numpy.flatiter`; `x.flat[3] += 1` is durable when it returns."""
+        return _elements.shelved_flatiter(self)
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        _plain_view(self, np.ndarray).flat = value  # type: ignore[misc, unused-ignore]
 
     # Methods that return a view where they can.
 
@@ -124,7 +145,10 @@ def _on_plain_view(name: str) -> Any:
     method = getattr(np.ndarray, name)
 
     def call(self: shelved_ndarray, /, *args: Any, **kwargs: Any) -> Any:
-        return method(_plain_view(self, np.ndarray), *args, **kwargs)
+        result = method(_plain_view(self, np.ndarray), *args, **kwargs)
+        if isinstance(result, shelved_ndarray):  # given as `out`
+            _pymm.persist_array(result)
+        return result
 
     call.__name__ = name
     call.__qualname__ = f"shelved_ndarray.{name}"
@@ -132,8 +156,12 @@ def _on_plain_view(name: str) -> Any:
     return call
 
 
-# These always return new arrays: made from a plain view, they own their memory and are plain.
+# These always return new arrays, or `out`: made from a plain view, they own their memory and are plain.
 for _name in (
+    "all",
+    "any",
+    "argmax",
+    "argmin",
     "argpartition",
     "argsort",
     "choose",
@@ -146,10 +174,17 @@ for _name in (
     "cumsum",
     "dot",
     "flatten",
+    "max",
+    "mean",
+    "min",
+    "prod",
     "repeat",
     "round",
     "searchsorted",
+    "std",
+    "sum",
     "take",
+    "var",
 ):
     setattr(shelved_ndarray, _name, _on_plain_view(_name))
 del _name
@@ -213,6 +248,10 @@ def _strides(shape: tuple[int, ...], itemsize: int, order: str) -> tuple[int, ..
         result.append(step)
         step *= max(extent, 1)
     return tuple(result if order == "F" else reversed(result))
+
+
+_pymm.use_elements(_elements.structured)
+_elements.array_type = shelved_ndarray
 
 
 def from_block(block: _pymm.Block) -> npt.NDArray[Any]:

@@ -112,7 +112,8 @@ class shelf(_pymm.ShelfBase):
     load_addr, mm_plugin
         Accepted for compatibility. Shelves hold no pointers, so their address does not matter.
 
-    Assignment is atomic and durable when it returns: after a crash there is the old value or the new one.
+    Assignment is atomic and durable when it returns: after a crash there is the old value or the new one. Assigning
+    a variable's own array to it (`a = s.x; a[0] = 5; s.x = a`) copies nothing and makes what was stored to it durable.
     Opening a shelf that is open in this process gives the same object. With mode='r' every access looks
     at the newest version that the writer has committed, and arrays are read-only.
 

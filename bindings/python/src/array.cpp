@@ -4,6 +4,7 @@
 #include "element_reads.hpp"
 #include "ref.hpp"
 
+#include <array>
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -17,10 +18,13 @@ namespace {
 
 PyTypeObject* ndarray = nullptr;     // numpy.ndarray
 PyTypeObject* array_base = nullptr;  // ArrayBase
+PyTypeObject* void_scalar = nullptr;  // numpy.void
+PyObject* make_element = nullptr;    // pymm._elements.structured
 PyObject* text_base = nullptr;       // interned names
 PyObject* view_method = nullptr;  // numpy.ndarray.view
 PyObject* text_ndim = nullptr;
 PyObject* text_struct = nullptr;
+PyObject* text_call = nullptr;
 PyObject* text_out = nullptr;
 PyObject* text_dst = nullptr;
 PyObject* text_arr = nullptr;
@@ -53,6 +57,32 @@ PyObject* demote(PyObject* result) {
         if (equal) return base.release();
     }
     return plain_view(result);
+}
+
+/// New reference to what NumPy is given in place of `argument`.
+PyObject* plain_of(PyObject* argument) {
+    return is_shelved_array(argument) ? plain_view(argument) : Py_NewRef(argument);
+}
+
+// --- operators ----------------------------------------------------------------------------------
+
+// On plain views, too: NumPy's protocols would lead to array_ufunc() below, and do the same in twice the time.
+
+template <binaryfunc PyNumberMethods::*slot>
+PyObject* binary(PyObject* left, PyObject* right) {
+    const Ref a(plain_of(left));
+    if (!a) return nullptr;
+    const Ref b(plain_of(right));
+    if (!b) return nullptr;
+    return (ndarray->tp_as_number->*slot)(a.get(), b.get());
+}
+
+PyObject* compare(PyObject* left, PyObject* right, int operation) {
+    const Ref a(plain_of(left));
+    if (!a) return nullptr;
+    const Ref b(plain_of(right));
+    if (!b) return nullptr;
+    return ndarray->tp_richcompare(a.get(), b.get(), operation);
 }
 
 // --- in-place operators -------------------------------------------------------------------------
@@ -93,12 +123,27 @@ PyObject* in_place_power(PyObject* self, PyObject* other, PyObject* modulus) {
 
 // --- indexing -----------------------------------------------------------------------------------
 
+/// An element of a structured array shows the array's memory. Of shelved memory it becomes one that keeps what is
+/// stored to it. Steals and returns a reference.
+PyObject* live_element(PyObject* element) {
+    if (make_element == nullptr || find_block(element) == nullptr) return element;
+    const Ref owner(element);
+    return PyObject_CallOneArg(make_element, element);
+}
+
 PyObject* subscript(PyObject* self, PyObject* key) {
     PyObject* result = ndarray->tp_as_mapping->mp_subscript(self, key);
     if (result == nullptr) return nullptr;
     if (is_shelved_array(result) && find_block(result) != nullptr) return result;
+    if (Py_IS_TYPE(result, void_scalar)) return live_element(result);
     remember_read(self, key);
     return demote(result);
+}
+
+// For iteration, which does not ask subscript().
+PyObject* item(PyObject* self, Py_ssize_t index) {
+    PyObject* result = ndarray->tp_as_sequence->sq_item(self, index);
+    return result != nullptr && Py_IS_TYPE(result, void_scalar) ? live_element(result) : result;
 }
 
 /// The view that `key` selects, or `array` itself where it selects no single block of memory.
@@ -151,11 +196,6 @@ PyObject* array_wrap(PyObject* self, PyObject* const* arguments, Py_ssize_t coun
     return PyObject_GetItem(array, empty.get());
 }
 
-/// New reference to what a NumPy function is given in place of `argument`.
-PyObject* plain_of(PyObject* argument) {
-    return is_shelved_array(argument) ? plain_view(argument) : Py_NewRef(argument);
-}
-
 // __array_ufunc__(self, ufunc, method, *inputs, **keywords): the work is done on plain views, so results are plain;
 // what was written to, an array given as out= or the first one of ufunc.at(), is made durable.
 PyObject* array_ufunc(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
@@ -165,8 +205,14 @@ PyObject* array_ufunc(PyObject*, PyObject* const* arguments, Py_ssize_t count, P
     }
     const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
     const Py_ssize_t inputs = count - 2;
-    std::vector<Ref> owned(static_cast<std::size_t>(inputs + keywords));
-    std::vector<PyObject*> plain(owned.size());
+    // Few in all but the rarest calls: no heap for them.
+    const auto all = static_cast<std::size_t>(inputs + keywords);
+    std::array<Ref, 6> few;
+    std::array<PyObject*, 6> few_plain;
+    std::vector<Ref> more(all <= few.size() ? 0 : all);
+    std::vector<PyObject*> more_plain(more.size());
+    Ref* const owned = more.empty() ? few.data() : more.data();
+    PyObject** const plain = more.empty() ? few_plain.data() : more_plain.data();
     PyObject* out = nullptr;        // the tuple as it was given
     PyObject* plain_out = nullptr;  // and with plain views
     for (Py_ssize_t i = 0; i < inputs + keywords; ++i) {
@@ -190,13 +236,13 @@ PyObject* array_ufunc(PyObject*, PyObject* const* arguments, Py_ssize_t count, P
     }
     Ref result;
     bool at_indices = false;
-    if (PyUnicode_CompareWithASCIIString(arguments[1], "__call__") == 0) {
-        result = Ref(PyObject_Vectorcall(arguments[0], plain.data(), static_cast<std::size_t>(inputs), names));
+    if (arguments[1] == text_call || PyUnicode_Compare(arguments[1], text_call) == 0) {
+        result = Ref(PyObject_Vectorcall(arguments[0], plain, static_cast<std::size_t>(inputs), names));
     } else {
         const Ref method(PyObject_GetAttr(arguments[0], arguments[1]));
         if (!method) return nullptr;
         at_indices = PyUnicode_CompareWithASCIIString(arguments[1], "at") == 0;
-        result = Ref(PyObject_Vectorcall(method.get(), plain.data(), static_cast<std::size_t>(inputs), names));
+        result = Ref(PyObject_Vectorcall(method.get(), plain, static_cast<std::size_t>(inputs), names));
     }
     if (!result) return nullptr;
     if (at_indices && is_shelved_array(arguments[2]) && persist_array(arguments[2]) < 0) return nullptr;
@@ -334,6 +380,21 @@ PyObject* block_function(PyObject*, PyObject* array) {
     return Py_NewRef(reinterpret_cast<PyObject*>(block));
 }
 
+PyObject* use_elements(PyObject*, PyObject* function) {
+    make_element = Py_NewRef(function);  // for as long as the process lives
+    Py_RETURN_NONE;
+}
+
+PyObject* remember_read_function(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+    if (count == 2) remember_read(arguments[0], arguments[1]);
+    Py_RETURN_NONE;
+}
+
+PyObject* was_read_function(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+    settled = {};
+    return PyBool_FromLong(count == 2 && was_read(arguments[0], arguments[1]) ? 1 : 0);
+}
+
 PyObject* demote_function(PyObject*, PyObject* array) { return demote(Py_NewRef(array)); }
 
 PyMethodDef functions[] = {
@@ -342,6 +403,10 @@ PyMethodDef functions[] = {
     {"settle_array", settle_function, METH_O,
      "Makes an array durable that is assigned to the variable which it is, unless an in-place operator just did."},
     {"block_of", block_function, METH_O, "The Block whose memory an array shows, or None."},
+    {"use_elements", use_elements, METH_O, "What makes an element of a structured array one that is kept."},
+    {"remember_read", c_function(remember_read_function), METH_FASTCALL, "An element was read: array, index."},
+    {"was_read", c_function(was_read_function), METH_FASTCALL,
+     "Whether a store to the element may be the end of an in-place operator: array, index."},
     {"demote", demote_function, METH_O, "The array, as a plain one unless it shows shelved memory."},
     {},
 };
@@ -367,7 +432,7 @@ bool is_shelved_array(PyObject* object) noexcept { return PyObject_TypeCheck(obj
 
 Block* find_block(PyObject* array) noexcept {
     // Each step is kept alive by the one before, and the first by the caller.
-    for (PyObject* at = array; PyObject_TypeCheck(at, ndarray);) {
+    for (PyObject* at = array; PyObject_TypeCheck(at, ndarray) || PyObject_TypeCheck(at, void_scalar);) {
         const Ref base(PyObject_GetAttr(at, text_base));
         if (!base) {
             PyErr_Clear();
@@ -407,8 +472,10 @@ void add_array_type(py::module_& module) {
     py::object numpy_ndarray = py::module_::import("numpy").attr("ndarray");
     const py::tuple bases = py::make_tuple(numpy_ndarray);
     ndarray = reinterpret_cast<PyTypeObject*>(numpy_ndarray.release().ptr());  // kept for good
+    void_scalar = reinterpret_cast<PyTypeObject*>(py::object(py::module_::import("numpy").attr("void")).release().ptr());
     text_base = PyUnicode_InternFromString("base");
     text_ndim = PyUnicode_InternFromString("ndim");
+    text_call = PyUnicode_InternFromString("__call__");
     text_out = PyUnicode_InternFromString("out");
     text_dst = PyUnicode_InternFromString("dst");
     text_arr = PyUnicode_InternFromString("arr");
@@ -434,6 +501,21 @@ void add_array_type(py::module_& module) {
         {Py_nb_inplace_or, reinterpret_cast<void*>(in_place<&N::nb_inplace_or>)},
         {Py_nb_inplace_floor_divide, reinterpret_cast<void*>(in_place<&N::nb_inplace_floor_divide>)},
         {Py_nb_inplace_true_divide, reinterpret_cast<void*>(in_place<&N::nb_inplace_true_divide>)},
+        {Py_nb_add, reinterpret_cast<void*>(binary<&N::nb_add>)},
+        {Py_nb_subtract, reinterpret_cast<void*>(binary<&N::nb_subtract>)},
+        {Py_nb_multiply, reinterpret_cast<void*>(binary<&N::nb_multiply>)},
+        {Py_nb_remainder, reinterpret_cast<void*>(binary<&N::nb_remainder>)},
+        {Py_nb_lshift, reinterpret_cast<void*>(binary<&N::nb_lshift>)},
+        {Py_nb_rshift, reinterpret_cast<void*>(binary<&N::nb_rshift>)},
+        {Py_nb_and, reinterpret_cast<void*>(binary<&N::nb_and>)},
+        {Py_nb_xor, reinterpret_cast<void*>(binary<&N::nb_xor>)},
+        {Py_nb_or, reinterpret_cast<void*>(binary<&N::nb_or>)},
+        {Py_nb_floor_divide, reinterpret_cast<void*>(binary<&N::nb_floor_divide>)},
+        {Py_nb_true_divide, reinterpret_cast<void*>(binary<&N::nb_true_divide>)},
+        {Py_nb_matrix_multiply, reinterpret_cast<void*>(binary<&N::nb_matrix_multiply>)},
+        {Py_tp_richcompare, reinterpret_cast<void*>(compare)},
+        {Py_tp_hash, reinterpret_cast<void*>(PyObject_HashNotImplemented)},
+        {Py_sq_item, reinterpret_cast<void*>(item)},
         {Py_mp_subscript, reinterpret_cast<void*>(subscript)},
         {Py_mp_ass_subscript, reinterpret_cast<void*>(assign_subscript)},
         {Py_tp_setattro, reinterpret_cast<void*>(set_attribute)},
