@@ -1,5 +1,6 @@
 """Shelves whose files are shortened while they are open: errors where one can be raised, a message where not."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -49,3 +50,52 @@ def test_a_load_ends_with_a_message(namespace, when):
         # A handler installed above ours hides the address from it.
         assert "shelf 's', blob 'x' at offset" in done.stderr
         assert "s.data at offset" in done.stderr
+
+
+# --- messages say what was wrong, and what to do --------------------------------------------------
+
+
+def test_arguments_of_a_shelf(namespace):
+    with pytest.raises(TypeError, match="size_mb.*not str"):
+        pymm.shelf("t", pmem_path=namespace, size_mb="64")
+    for size in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(pymm.InvalidArgument, match="size_mb"):
+            pymm.shelf("t", pmem_path=namespace, size_mb=size)
+    with pytest.raises(TypeError, match="name of a shelf is a str, not int"):
+        pymm.shelf(3, pmem_path=namespace)
+    for path in (3, b"bytes"):
+        with pytest.raises(TypeError, match="pmem_path is (int|bytes)"):
+            pymm.shelf("t", pmem_path=path)
+    assert pymm.fsck(namespace).shelves == ()
+    pymm.shelf("t", pmem_path=namespace, size_mb=np.float32(8)).close()
+
+
+def test_making_anew_what_this_process_uses(namespace, child):
+    s = pymm.shelf("t", pmem_path=namespace, size_mb=8)
+    s.x = np.zeros(3)
+    view = s.x
+    for _ in range(2):
+        with pytest.raises(pymm.BusyError, match="arrays of it are still in use in this process.*`_`") as caught:
+            pymm.shelf("t", pmem_path=namespace, size_mb=8, force_new=True)
+        assert caught.value.errno == errno.EAGAIN
+    code = """
+        import sys, pymm
+        try:
+            pymm.shelf("t", pmem_path=sys.argv[1], force_new=True)
+        except pymm.BusyError as error:
+            print("in this process" in str(error))
+    """
+    assert child(code, namespace).finish() == "False"
+    del view
+    s = pymm.shelf("t", pmem_path=namespace, size_mb=8, force_new=True)
+    assert s.items == []
+    s.close()
+
+
+def test_fsck_of_a_shelf_s_path(namespace):
+    pymm.shelf("t", pmem_path=namespace, size_mb=8).close()
+    with pytest.raises(pymm.NotFound, match="is a shelf.*name='t'") as caught:
+        pymm.fsck(namespace + "/t")
+    assert caught.value.errno == errno.ENOENT
+    with pytest.raises(pymm.NotFound, match="no such directory"):
+        pymm.fsck(namespace + "/u")

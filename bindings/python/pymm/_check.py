@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterator, Optional
 
 from . import _pymm
-from ._errors import Error
+from ._errors import Error, NotFound, made_here
 from ._paths import PathLike, resolve
 
 if TYPE_CHECKING:
@@ -148,6 +149,20 @@ def _leftovers(path: str) -> tuple[Leftover, ...]:
     return tuple(Leftover(*item) for item in _pymm.leftovers(path))
 
 
+def _hinted(error: NotFound, path: str) -> Error:
+    """Says how to check one shelf to who gave its path, as pymmctl takes it."""
+    folder, name = os.path.split(path.rstrip("/"))
+    try:
+        known = name in _pymm.shelf_names(folder or ".")
+    except Error:
+        known = False
+    if not known:
+        return error
+    return made_here(
+        NotFound, f"{path} is a shelf, not a directory of shelves: check it by fsck({folder or '.'!r}, name={name!r})"
+    )
+
+
 def fsck(
     pmem_path: Optional[PathLike] = None,
     name: Optional[str] = None,
@@ -173,7 +188,11 @@ def fsck(
     path = resolve(pmem_path)
     if name is not None:
         return CheckReport(path, (_check(path, name, repair, scrub),), ())
-    names = {*_pymm.shelf_names(path), *(item.shelf for item in _leftovers(path) if item.kind == "orphan")}
+    try:
+        found = _pymm.shelf_names(path)
+    except NotFound as error:
+        raise _hinted(error, path) from None
+    names = {*found, *(item.shelf for item in _leftovers(path) if item.kind == "orphan")}
     shelves: list[ShelfReport] = []
     for each in sorted(names, key=lambda text: text.encode(errors="surrogateescape")):
         try:

@@ -88,8 +88,18 @@ _BY_CODE: list[tuple[type[Error], int]] = [
 def from_code(code: int, message: str, os_error: int) -> Error:
     """The exception for an error of the library. Called by the extension."""
     cls, usual = _BY_CODE[code] if 0 <= code < len(_BY_CODE) else (Error, 0)
+    return _filled(cls, message, os_error or usual)
+
+
+def made_here(cls: type[Error], message: str) -> Error:
+    """The exception for an error that this module finds, as those of the library are."""
+    return _filled(cls, message, dict(_BY_CODE).get(cls, 0))
+
+
+def _filled(cls: type[Error], message: str, number: int) -> Error:
     error = cls(message)
+    # Of several bases the first makes the object, so OSError has not seen its arguments.
     if isinstance(error, OSError):
-        error.errno = os_error or usual
+        error.errno = number
         error.strerror = message
     return error

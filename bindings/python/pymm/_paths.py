@@ -28,7 +28,7 @@ def resolve(pmem_path: PathLike | None) -> str:
     """The namespace's path as text."""
     if pmem_path is None:
         return default_path()
-    path = os.fspath(pmem_path)
+    path = os.fspath(pmem_path) if isinstance(pmem_path, os.PathLike) else pmem_path
     if not isinstance(path, str):
         raise TypeError(f"pmem_path is {type(path).__name__}; give a str or a pathlib.Path")
     return path

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import math
+import numbers
 import os
 import threading
 import weakref
@@ -14,7 +16,7 @@ import numpy as np
 
 from . import _array, _inspect, _pymm, _store, _table, _values, _volatile
 from ._batch import Batch
-from ._errors import Error, ExistsError, InvalidArgument, NotFound, PinnedError
+from ._errors import BusyError, Error, ExistsError, InvalidArgument, NotFound, PinnedError, made_here
 from ._paths import PathLike, resolve
 
 _MODES = ("a", "r", "r+", "x", "w-", "w")
@@ -64,7 +66,21 @@ def _open_handle(name: str, path: str, mode: str, capacity: int, checksum: bool)
             state = other._state
             if state.handle.name == name and os.path.realpath(state.path) == os.path.realpath(path):
                 other.close()
-        return _pymm.Handle.create(path, name, capacity, True, checksum)
+        try:
+            return _pymm.Handle.create(path, name, capacity, True, checksum)
+        except BusyError:
+            # Only this process's own lock would let it be opened once more.
+            try:
+                _pymm.Handle.open(path, name, True).close()
+            except Error:
+                pass
+            else:
+                raise made_here(
+                    BusyError,
+                    f"shelf {name!r} in {path}: arrays of it are still in use in this process; `del` them first, and "
+                    "what else refers to them (at a prompt also `_`, `Out`)",
+                ) from None
+            raise
     if mode in ("x", "w-"):
         return _pymm.Handle.create(path, name, capacity, False, checksum)
     if mode == "r":
@@ -138,6 +154,8 @@ class shelf(_pymm.ShelfBase):
         mode: str = "a",
         checksum: bool = False,
     ) -> shelf:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a shelf is a str, not {type(name).__name__}")
         _store.check_name(name)
         if mode not in _MODES:
             raise InvalidArgument(f"mode {mode!r}: one of {', '.join(map(repr, _MODES))}")
@@ -147,8 +165,10 @@ class shelf(_pymm.ShelfBase):
             if mode not in ("a", "w"):
                 raise InvalidArgument(f"force_new=True and mode={mode!r} contradict each other")
             mode = "w"
-        if not size_mb > 0:
-            raise InvalidArgument(f"size_mb {size_mb}: must be positive")
+        if not isinstance(size_mb, numbers.Real):
+            raise TypeError(f"size_mb is a number of MiB, not {type(size_mb).__name__}")
+        if not 0 < size_mb < math.inf:
+            raise InvalidArgument(f"size_mb {size_mb}: must be positive, and not infinite")
         capacity = int(size_mb * (1 << 20))
         volatile = backend == "mapstore"
         if volatile and mode not in ("a", "w"):
