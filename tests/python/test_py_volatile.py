@@ -166,3 +166,12 @@ def test_persistent_backends_are_one(namespace, backend):
         s.x = np.arange(3)
     with pymm.shelf("x", pmem_path=namespace, mode="r") as s:
         assert s.x.tolist() == [0, 1, 2]
+
+
+def test_making_a_shelf_of_its_name_anew_where_one_works(namespace, monkeypatch):
+    monkeypatch.chdir(namespace)
+    s = pymm.shelf("t", backend="mapstore", size_mb=8)
+    s.x = 5
+    pymm.shelf("t", pmem_path=namespace, size_mb=8, force_new=True).close()
+    assert s.x == 5
+    s.close()

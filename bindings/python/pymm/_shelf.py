@@ -64,6 +64,8 @@ def _open_handle(name: str, path: str, mode: str, capacity: int, checksum: bool)
         # it that are still in use make the library refuse.
         for other in list(_open_shelves.values()):
             state = other._state
+            if not state.path:  # volatile: "" would be taken for the working directory
+                continue
             if state.handle.name == name and os.path.realpath(state.path) == os.path.realpath(path):
                 other.close()
         try:
