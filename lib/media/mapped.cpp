@@ -89,6 +89,38 @@ std::byte* reserve_aligned(std::uint64_t size) {
     return start + head;
 }
 
+bool is_lack_of_space(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
+
+/// Bytes written, or -errno.
+std::int64_t write_plain(int fd, const ::iovec* pieces, int count, std::uint64_t offset, int flags = 0) {
+    const ssize_t done = ::pwritev2(fd, pieces, count, static_cast<off_t>(offset), flags);
+    return done > 0 ? done : done == 0 ? -EIO : -errno;
+}
+
+/// True also where that cannot be found out.
+bool on_network(int fd) {
+    constexpr decltype(statfs::f_type) kCifs = 0xff534d42, kSmb2 = 0xfe534d42, kCeph = 0x00c36400;
+    struct statfs fs;
+    if (::fstatfs(fd, &fs) != 0) return true;
+    return fs.f_type == NFS_SUPER_MAGIC || fs.f_type == SMB_SUPER_MAGIC || fs.f_type == kCifs || fs.f_type == kSmb2 ||
+           fs.f_type == kCeph;
+}
+
+std::string failure_text(const std::string& name, const char* action, std::uint64_t offset, std::uint64_t size, int error) {
+    const char* advice = "";
+    switch (error) {
+        case ENOSPC:
+        case EDQUOT: advice = "; free some space on its file system"; break;
+        case EFAULT: advice = "; the memory to be copied from cannot be read (a mapped file that shrank?)"; break;
+        case EIO: advice = "; the device failed: see the kernel's log, then check the shelf"; break;
+        case EFBIG: advice = "; see the file size limit (ulimit -f)"; break;
+        case ENOMEM:
+        case EAGAIN: advice = "; see the limits of memory and address space (ulimit -v, -l)"; break;
+        default: break;
+    }
+    return fmt::format("{}: {} {} bytes at offset {} failed: {}{}", name, action, size, offset, error_text(error), advice);
+}
+
 }  // namespace
 
 struct MappedMedia::Primitives {
@@ -343,7 +375,6 @@ void MappedMedia::store_by_descriptor(std::uint64_t offset, const std::byte* sou
 }
 
 std::uint64_t MappedMedia::write_once(std::uint64_t offset, const ::iovec* pieces, int count) {
-    const auto at = static_cast<off_t>(offset);
     std::uint64_t wanted = 0;
     for (int i = 0; i < count; ++i) wanted += pieces[i].iov_len;
     // Whoever forces a fine granularity on an ordinary file has declared its page cache persistent.
@@ -352,15 +383,12 @@ std::uint64_t MappedMedia::write_once(std::uint64_t offset, const ::iovec* piece
     if (!device_ && beyond_size_limit(offset + wanted)) fail("writing", offset, wanted, EFBIG);
     for (;;) {
         check_length("writing", offset, wanted);
-        const bool dsync = sync && !no_dsync_.load(std::memory_order_relaxed);
-        const ssize_t done = ::pwritev2(fd_, pieces, count, at, dsync ? RWF_DSYNC : 0);
-        if (done > 0) {
-            if (sync && !dsync && ::fdatasync(fd_) != 0) fail("syncing", offset, wanted, errno);
-            return static_cast<std::uint64_t>(done);
-        }
-        const int error = done == 0 ? EIO : errno;
+        const std::int64_t done = sync ? write_synced(offset, wanted, pieces, count)
+                                       : write_plain(fd_, pieces, count, offset);
+        if (done > 0) return static_cast<std::uint64_t>(done);
+        const int error = static_cast<int>(-done);
         if (error == EINTR) continue;
-        if (dsync && (error == EOPNOTSUPP || error == ENOSYS)) {
+        if (sync && (error == EOPNOTSUPP || error == ENOSYS)) {
             if (!no_dsync_.exchange(true))
                 log().warn("{}: the file system cannot sync a range (RWF_DSYNC: {}); each commit syncs the "
                            "whole file, which is slow",
@@ -369,6 +397,47 @@ std::uint64_t MappedMedia::write_once(std::uint64_t offset, const ::iovec* piece
         }
         fail("writing", offset, wanted, error);
     }
+}
+
+std::int64_t MappedMedia::write_synced(std::uint64_t offset, std::uint64_t size, const ::iovec* pieces, int count) {
+    SyncGate::Pass pass(syncs_);
+    if (syncs_.error() != 0) fail_as_before("writing", offset, size);
+    const bool dsync = !no_dsync_.load(std::memory_order_relaxed);
+    const std::int64_t done = write_plain(fd_, pieces, count, offset, dsync ? RWF_DSYNC : 0);
+    const char* action = "writing";
+    int error = done > 0 ? 0 : static_cast<int>(-done);
+    if (done > 0 && !dsync && ::fdatasync(fd_) != 0) {
+        action = "syncing";
+        error = errno;
+    } else if (error == 0) {
+        if (!pass.synced()) fail_as_before("writing", offset, size);
+        return done;
+    } else if (error == EINTR || error == EFAULT) {
+        return done;  // from the write alone: a call that has written something syncs it, and says how much it was
+    } else if (dsync && (error == EOPNOTSUPP || error == ENOSYS)) {
+        return done;  // refused at once
+    } else if (is_lack_of_space(error) && (dsync ? has_no_space(offset, size, pieces, count) : !on_network(fd_))) {
+        return done;
+    }
+    pass.failed(error);
+    fail_sync(action, offset, size, error);
+}
+
+// A synced write fails for lack of space in two ways, under one errno. Either there was nowhere to write to: then nothing
+// was written and nothing synced, and all is as before. Or the bytes were written to the page cache, and the sync failed,
+// this one's or that of any page of the file (a thin-provisioned device is full): then nothing is known any more. The
+// same write without a sync tells: if it goes through, there is space to write to, so it was the sync. What is written
+// here stays unsynced, which does not matter where the media has failed. If the write fails again, it was the write:
+// had the file system found space the first time, it would have kept it until the bytes were written back.
+// Over a network the write itself may report what was found in writing back, so there it is never the write.
+bool MappedMedia::has_no_space(std::uint64_t offset, std::uint64_t size, const ::iovec* pieces, int count) {
+    if (on_network(fd_)) return false;
+    std::int64_t done;
+    do {
+        check_length("writing", offset, size);
+        done = write_plain(fd_, pieces, count, offset);
+    } while (done == -EINTR);
+    return done < 0 && is_lack_of_space(static_cast<int>(-done));
 }
 
 // ---- Flushing -----------------------------------------------------------------------------------
@@ -385,7 +454,14 @@ void MappedMedia::flush(std::uint64_t offset, std::uint64_t size) {
     const std::uint64_t from = round_down(offset, kPage);
     const std::uint64_t to = round_up(offset + size, kPage);
     check_length("syncing", offset, size);  // msync(2) is content with pages that are gone
-    if (::msync(data_ + from, to - from, MS_SYNC) != 0) fail("syncing", from, to - from, errno);
+    SyncGate::Pass pass(syncs_);
+    if (syncs_.error() != 0) fail_as_before("syncing", offset, size);
+    if (::msync(data_ + from, to - from, MS_SYNC) != 0) {
+        const int error = errno;
+        pass.failed(error);
+        fail_sync("syncing", from, to - from, error);
+    }
+    if (!pass.synced()) fail_as_before("syncing", offset, size);
 }
 
 void MappedMedia::drain() {
@@ -444,22 +520,20 @@ void MappedMedia::check_usable(std::uint64_t offset, std::uint64_t size) const {
 }
 
 void MappedMedia::fail(const char* action, std::uint64_t offset, std::uint64_t size, int error) const {
-    const char* advice = "";
-    switch (error) {
-        case ENOSPC:
-        case EDQUOT: advice = "; free some space on its file system"; break;
-        case EFAULT: advice = "; the memory to be copied from cannot be read (a mapped file that shrank?)"; break;
-        case EIO: advice = "; the device failed: see the kernel's log, then check the shelf"; break;
-        case EFBIG: advice = "; see the file size limit (ulimit -f)"; break;
-        case ENOMEM:
-        case EAGAIN: advice = "; see the limits of memory and address space (ulimit -v, -l)"; break;
-        default: break;
-    }
-    const std::string text = fmt::format("{}: {} {} bytes at offset {} failed: {}{}", name(), action, size,
-                                         offset, error_text(error), advice);
     // The media is sound after these: what was to be written is not.
-    if (error == ENOSPC || error == EDQUOT || error == EFBIG) throw NoSpaceError(text, error);
-    throw IoError(text, error);
+    if (is_lack_of_space(error)) throw NoSpaceError(failure_text(name(), action, offset, size, error), error);
+    throw IoError(failure_text(name(), action, offset, size, error), error);
+}
+
+void MappedMedia::fail_sync(const char* action, std::uint64_t offset, std::uint64_t size, int error) const {
+    throw IoError(failure_text(name(), action, offset, size, error), error);
+}
+
+void MappedMedia::fail_as_before(const char* action, std::uint64_t offset, std::uint64_t size) const {
+    const int error = syncs_.error();
+    throw IoError(fmt::format("{}: {} {} bytes at offset {} failed, as a sync of this file has failed: {}; nothing that is "
+                              "written from then on counts until it is opened again", name(), action, size, offset,
+                              error_text(error)), error);
 }
 
 }  // namespace pymm

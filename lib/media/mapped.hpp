@@ -4,7 +4,8 @@
 //  * byte and cache_line granularity (DAX, proven by MAP_SYNC): stores, flushes and fences;
 //  * page granularity (every other file): writes through the descriptor with RWF_DSYNC, so that a write
 //    costs what it covers and not what else is dirty in the file; msync for stores through data().
-//    write() and fill_zero() have returned only when the bytes are durable;
+//    write() and fill_zero() have returned only when the bytes are durable. Once a sync has failed, every later one,
+//    and every one that was under way, is an IoError, whatever the kernel says to it;
 //  * a granularity forced by PMEM2_FORCE_GRANULARITY (BYTE, CACHE_LINE, PAGE), as libpmem2(7) has it.
 //
 // Sources: libpmem2(7), pmem2_map_from_existing(3), mmap(2) MAP_SYNC, pwritev2(2) RWF_DSYNC, msync(2),
@@ -20,6 +21,7 @@
 #include <string>
 
 #include "media/media.hpp"
+#include "media/sync_gate.hpp"
 
 namespace pymm {
 
@@ -59,13 +61,22 @@ private:
     void store_by_descriptor(std::uint64_t offset, const std::byte* source, std::uint64_t size);
     /// Bytes written, at least one; throws.
     std::uint64_t write_once(std::uint64_t offset, const ::iovec* pieces, int count);
+    /// Bytes written and synced, or -errno where nothing was written and no sync has failed; throws when one has.
+    std::int64_t write_synced(std::uint64_t offset, std::uint64_t size, const ::iovec* pieces, int count);
+    /// After a write that was to be synced too has failed for lack of space: true when it was the write that failed.
+    bool has_no_space(std::uint64_t offset, std::uint64_t size, const ::iovec* pieces, int count);
 
     /// Throws IoError where somebody has shortened the file.
     void check_length(const char* action, std::uint64_t offset, std::uint64_t size) const;
     std::uint8_t& chunk_of(std::uint64_t offset) const noexcept;
     void check_usable(std::uint64_t offset, std::uint64_t size) const;
+    /// NoSpaceError where `error` says so, else IoError.
     [[noreturn]] void fail(const char* action, std::uint64_t offset, std::uint64_t size,
                            int error) const;
+    /// IoError, whatever the error.
+    [[noreturn]] void fail_sync(const char* action, std::uint64_t offset, std::uint64_t size, int error) const;
+    /// Where another sync has failed.
+    [[noreturn]] void fail_as_before(const char* action, std::uint64_t offset, std::uint64_t size) const;
 
     std::unique_ptr<Primitives> pmem_;
     std::uint8_t* chunks_ = nullptr;  // hints about each 2 MiB; from calloc
@@ -77,6 +88,7 @@ private:
     std::atomic<bool> unshared_{false};  // prepare_for_writing() was done
     bool detached_ = false;  // in a forked child
     std::atomic<bool> no_dsync_{false};  // RWF_DSYNC is refused by this file system
+    SyncGate syncs_;
 };
 
 }  // namespace pymm

@@ -10,9 +10,9 @@
 //  * write(), fill_zero() and flush() may return with the bytes already durable (page granularity).
 //  * Concurrent calls on disjoint ranges are safe. drain() covers what the calling thread wrote or
 //    flushed; it promises nothing about other threads' ranges.
-//  * Failure: IoError (or NoSpaceError from reserve()). After a failed write, flush or drain the state of
-//    the range is unknown: the caller must treat the media as read-only and never retry as if nothing
-//    had happened.
+//  * Failure: IoError (or NoSpaceError from reserve() and write()). After an IoError of a write, flush or drain the
+//    state of the range is unknown, and that of all other ranges that were changed and not durable yet: the caller must
+//    treat the media as read-only and never retry as if nothing had happened. A sync never fails by NoSpaceError.
 //  * Offsets are bytes; ranges outside [0, size) are a caller's bug and are asserted.
 //
 // Sources: libpmem2(7), pmem2_map_from_existing(3), pmem2_get_memcpy_fn(3), pmem2_get_persist_fn(3);
