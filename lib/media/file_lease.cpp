@@ -19,6 +19,10 @@ static_assert(sizeof(off_t) == 8, "the lock offsets need 64-bit file offsets");
 constexpr std::uint64_t kWriterByte = 1ull << 40;      // of .map
 constexpr std::uint64_t kDataWriterByte = 1ull << 60;  // of .data
 
+/// Stores before it are seen before loads behind it are made. (ThreadSanitizer does not know std::atomic_thread_fence;
+/// what is ordered here is memory of several processes, which it does not look at.)
+void full_fence() noexcept { __sync_synchronize(); }
+
 struct flock range_lock(int type, std::uint64_t start, std::uint64_t size) {
     // A length of 0 would mean "to the end of all files".
     assert(size != 0);
@@ -103,6 +107,9 @@ void FileLease::mark(int fd, CountedRanges& marks, std::uint64_t start, std::uin
     // Only read locks are ever set on these bytes, so a conflict means a foreign program's lock.
     if (!set(fd, F_RDLCK, start, size)) fail("marking what is read", EAGAIN);
     marks.add(start, start + size);
+    // The mark is set before the caller looks again; with the fence in held_by_another(): of a writer that publishes and
+    // then asks, and a reader that marks and then looks, at least one sees the other.
+    full_fence();
 }
 
 void FileLease::unmark(int fd, CountedRanges& marks, std::uint64_t start,
@@ -131,6 +138,9 @@ void FileLease::unset(int fd, std::uint64_t start, std::uint64_t size) noexcept 
 }
 
 std::optional<Lease::Mark> FileLease::held_by_another(int fd, std::uint64_t start, std::uint64_t size) {
+    // What the caller published is to be seen before the locks are looked at. The kernel takes no lock where a file has
+    // none at all, so the call alone orders nothing.
+    full_fence();
     // Asks whether a write lock could be set: any lock of another description stands against it. Asking
     // needs no writable descriptor.
     struct flock lock = range_lock(F_WRLCK, start, size);

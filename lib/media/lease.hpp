@@ -5,6 +5,8 @@
 //    release_writer() or destruction, and by the death of the process.
 //  * A reader marks the extents that it looks at: those of the root it works from, and those it has views
 //    of. The writer asks before it reuses anything. Marks vanish with the process that set them.
+//  * Setting a mark, and asking for marks, are full fences: of a writer that publishes, then asks, and a reader that
+//    marks, then looks again, at least one sees what the other did.
 //  * Calls do not block. Thread-safe.
 //
 // Source: fcntl(2), "Open file description locks".
@@ -42,6 +44,38 @@ public:
 
     /// After fork(2), in the child: drops descriptors without unlocking. Async-signal-safe.
     virtual void detach_in_child() noexcept = 0;
+};
+
+/// A reader's mark of one extent, given up at the end of the scope unless kept.
+class ScopedMark {
+public:
+    explicit ScopedMark(Lease& lease) noexcept : lease_(lease) {}
+    ~ScopedMark() { unset(); }
+    ScopedMark(const ScopedMark&) = delete;
+    ScopedMark& operator=(const ScopedMark&) = delete;
+
+    /// Marks this instead of what is marked. True when there was nothing to do. Of no bytes there is no mark.
+    bool set(std::uint64_t offset, std::uint64_t size) {
+        if (size == size_ && (size == 0 || offset == offset_)) return true;
+        unset();
+        if (size == 0) return true;
+        lease_.mark_extent(offset, size);
+        offset_ = offset;
+        size_ = size;
+        return false;
+    }
+    /// Leaves the mark to whoever calls unmark_extent().
+    void keep() noexcept { size_ = 0; }
+
+private:
+    void unset() noexcept {
+        if (size_ != 0) lease_.unmark_extent(offset_, size_);
+        size_ = 0;
+    }
+
+    Lease& lease_;
+    std::uint64_t offset_ = 0;
+    std::uint64_t size_ = 0;  // 0: none
 };
 
 }  // namespace pymm
