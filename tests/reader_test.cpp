@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <pymm/pymm.hpp>
 
@@ -122,6 +124,83 @@ TEST_CASE("empty values with a long type description get an extent of their own"
     }
     CHECK(s.get("a").bytes().empty());
     CHECK(s.get("c").bytes().size() == 640);
+}
+
+namespace {
+
+/// What is marked, seen from outside.
+class WatchedLease final : public Lease {
+public:
+    WatchedLease(std::unique_ptr<Lease> lease, std::vector<Mark>& marks, std::vector<Mark>& past)
+        : lease_(std::move(lease)), marks_(marks), past_(past) {}
+    bool try_acquire_writer() override { return lease_->try_acquire_writer(); }
+    void release_writer() noexcept override { lease_->release_writer(); }
+    bool writer_alive() override { return lease_->writer_alive(); }
+    void mark_extent(std::uint64_t offset, std::uint64_t size) override {
+        lease_->mark_extent(offset, size);
+        marks_.push_back({offset, size});
+    }
+    void unmark_extent(std::uint64_t offset, std::uint64_t size) noexcept override {
+        lease_->unmark_extent(offset, size);
+        const auto mark = std::find_if(marks_.begin(), marks_.end(),
+                                       [&](const Mark& m) { return m.offset == offset && m.size == size; });
+        if (mark != marks_.end()) {
+            past_.push_back(*mark);
+            marks_.erase(mark);
+        }
+    }
+    bool extent_marked(std::uint64_t offset, std::uint64_t size) override { return lease_->extent_marked(offset, size); }
+    void detach_in_child() noexcept override { lease_->detach_in_child(); }
+
+private:
+    std::unique_ptr<Lease> lease_;
+    std::vector<Mark>& marks_;
+    std::vector<Mark>& past_;
+};
+
+}  // namespace
+
+TEST_CASE("a reader marks what it reads of a blob: the header while it reads the type there, the data with the view") {
+    const Scratch scratch;
+    const Namespace ns = Namespace::open(scratch.path());
+    Shelf writer = ns.create("s", {.capacity = 2 << 20});
+    std::string dtype = "[";
+    for (int i = 0; i < 80; ++i) dtype += "('field" + std::to_string(i) + "', '<f8'), ";
+    dtype += "]";
+    writer.put("empty", std::span<const std::byte>(), Type::array(dtype, 640, {0}));
+    writer.put("large", bytes_of(std::string(6400, 'c')), Type::array(dtype, 640, {10}));
+    writer.put("plain", bytes_of(std::string(6400, 'c')));
+    std::vector<Lease::Mark> marks, past;
+    ShelfParts parts = Directory(scratch.path()).open("s", Mode::read_only).parts;
+    parts.lease = std::make_unique<WatchedLease>(std::move(parts.lease), marks, past);
+    const auto core = ShelfCore::open(std::move(parts), Mode::read_only);
+    const Shelf reader = ShelfCore::handle(core);
+    CHECK(reader.size() == 3);  // what marks its root names are set
+    const std::size_t before = marks.size();
+    for (const char* name : {"empty", "large", "plain"}) {
+        CAPTURE(name);
+        format::Entry entry{};
+        core->inspect([&](Catalogue& catalogue) {
+            format::EntryView found;
+            REQUIRE(catalogue.find(name, found));
+            entry = found.fixed;
+        });
+        const auto is = [](std::uint64_t offset, std::uint64_t size) {
+            return [=](const Lease::Mark& m) { return m.offset == offset && m.size == size; };
+        };
+        past.clear();
+        {
+            const View view = reader.get(name);
+            const bool typed = (entry.flags & format::kEntryTypeInHeader) != 0;
+            CHECK(typed == (std::string(name) != "plain"));
+            CHECK(std::count_if(past.begin(), past.end(), is(entry.header_offset, entry.header_size)) == (typed ? 1 : 0));
+            CHECK(marks.size() == before + (entry.extent != 0 ? 1 : 0));
+            if (entry.extent != 0) CHECK(std::count_if(marks.begin(), marks.end(), is(entry.offset, entry.extent)) == 1);
+        }
+        CHECK(marks.size() == before);
+    }
+    CHECK_THROWS_AS((void)reader.get("none"), NotFoundError);
+    CHECK(marks.size() == before);
 }
 
 TEST_CASE("after everything, the catalogue agrees with itself") {

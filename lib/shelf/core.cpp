@@ -397,30 +397,25 @@ View ShelfCore::get(std::string_view name, Access access) {
     if (access == Access::write) require_writable();
     else require_open();
     EntryView entry;
-    Extent mark{};  // a reader's, given up again unless the view takes it over
-    const auto unmark = [&] {
-        if (mark.size != 0) parts_.lease->unmark_extent(mark.offset, mark.size);
-        mark = {};
-    };
+    // A reader's, given up again unless the view takes that of the data over.
+    ScopedMark data_mark(*parts_.lease), header_mark(*parts_.lease);
     try {
         for (;;) {
             refresh();
             if (!catalogue_->find(name, entry))
                 throw NotFoundError(fmt::format("shelf '{}': no blob '{}'", parts_.name, name));
-            // An empty blob may have an extent of no bytes, which nobody can mark.
-            if (writable() || entry.inlined() || entry.fixed.extent == 0) break;
-            if (mark.size != 0 && entry.fixed.offset == mark.offset && entry.fixed.extent == mark.size) break;
+            if (writable() || entry.inlined()) break;
             // Mark, then look again: a writer that gave the extent back before our mark may reuse it.
-            unmark();
-            parts_.lease->mark_extent(entry.fixed.offset, entry.fixed.extent);
-            mark = {entry.fixed.offset, entry.fixed.extent};
+            const Entry& e = entry.fixed;
+            const bool typed = (e.flags & kEntryTypeInHeader) != 0;
+            const bool known = data_mark.set(e.offset, e.extent);
+            if (header_mark.set(e.header_offset, typed ? e.header_size : 0) && known) break;
         }
         if (access == Access::write && (entry.fixed.flags & kEntrySealed) != 0)
             throw ReadOnlyError(fmt::format("blob '{}' is sealed: get it for reading, or erase it and put it anew",
                                             name));
         state->info = info(entry);
         if (entry.inlined()) {
-            unmark();
             state->value.assign(entry.value.begin(), entry.value.end());
             state->core = shared_from_this();
             state->data = state->value.data();
@@ -443,6 +438,10 @@ View ShelfCore::get(std::string_view name, Access access) {
             // Storage under every byte: a store to a hole of a full file system would be SIGBUS.
             parts_.data->reserve(entry.fixed.offset, entry.fixed.extent);
         }
+        if (access == Access::write) {
+            // Before anything is counted, as there may be no memory for it.
+            touched_[entry.fixed.offset] = {entry.fixed.size, ++handed_out_};
+        }
         state->data = parts_.data->data() + entry.fixed.offset;
         state->live = live_views_.add(state->data, entry.fixed.extent, state->info.name);
         Pin& pin = pins_[entry.fixed.offset];
@@ -451,19 +450,15 @@ View ShelfCore::get(std::string_view name, Access access) {
         state->core = shared_from_this();
         state->extent = entry.fixed.extent;
         state->pinned = true;
-        mark = {};
+        data_mark.keep();
         if (access == Access::write) {
             ++pin.writable;
             ++writable_uses_;
-            Touched& touched = touched_[entry.fixed.offset];
-            touched.size = entry.fixed.size;
-            ++touched.times;
             state->writable = true;
         }
         return View(std::move(state));
     } catch (...) {
         if (state && state->live != nullptr && !state->pinned) live_views_.remove(state->live);
-        unmark();
         throw;
     }
 }
@@ -553,46 +548,6 @@ void ShelfCore::examine(const std::function<void(const Catalogue&)>& visit) {
     require_open();
     refresh();
     visit(*catalogue_);
-}
-
-// ---- Persisting -------------------------------------------------------------------------------------
-
-void ShelfCore::persist_range(std::uint64_t offset, std::uint64_t size) {
-    if (failed_.load())
-        throw ReadOnlyError(fmt::format("shelf '{}' is read-only since an error of the media ({}); what was "
-                                        "stored since may be lost", parts_.name, failure_));
-    guarded([&] { parts_.data->persist(offset, size); });
-}
-
-void ShelfCore::persist() {
-    std::vector<std::pair<std::uint64_t, Touched>> ranges;
-    {
-        const auto lock = exclusive();
-        require_open();
-        if (!writable()) return;
-        ranges.assign(touched_.begin(), touched_.end());
-    }
-    if (ranges.empty()) return;
-    if (failed_.load()) require_writable();
-    // A view that dies meanwhile may let an extent be reused: flushing foreign bytes is harmless.
-    guarded([&] {
-        if (parts_.data->granularity() == Granularity::page) {
-            // One sync, not one for each: it costs what is dirty, and between these extents nothing else is.
-            const std::uint64_t begin = ranges.front().first;
-            parts_.data->flush(begin, ranges.back().first + ranges.back().second.size - begin);
-        } else {
-            for (const auto& [offset, touched] : ranges)
-                if (touched.size != 0) parts_.data->flush(offset, touched.size);
-        }
-        parts_.data->drain();
-    });
-    const auto lock = exclusive();
-    for (const auto& [offset, touched] : ranges) {
-        const auto now = touched_.find(offset);
-        if (now == touched_.end() || now->second.times != touched.times) continue;  // handed out again meanwhile
-        const auto pin = pins_.find(offset);
-        if (pin == pins_.end() || pin->second.writable == 0) touched_.erase(now);
-    }
 }
 
 }  // namespace pymm

@@ -144,6 +144,9 @@ private:
 
     /// Before much is copied in vain.
     void refuse_sealed(std::string_view name, std::uint64_t size);
+    /// Makes bytes durable as they are now, though nobody stored to them in this session; their checksum. Nobody may
+    /// store to them meanwhile. `name`: for messages.
+    std::uint32_t settle(std::uint64_t offset, std::uint64_t size, std::string_view name);
     /// Copies to fresh space; the checksum of what was written, where the shelf records them.
     std::uint32_t copy_in(std::uint64_t offset, std::span<const std::byte> data);
 
@@ -176,9 +179,10 @@ private:
     LiveViews live_views_;                              // for the message of a bus error
     struct Touched {
         std::uint64_t size;
-        std::uint64_t times;  // handed out
+        std::uint64_t turn;  // of handing out, counted over all extents: one that is freed and reused gets another
     };
     std::map<std::uint64_t, Touched> touched_;          // extents handed out writable, by offset
+    std::uint64_t handed_out_ = 0;                      // turns so far
     std::vector<format::Extent> quarantine_;            // freed; readers elsewhere may look at them
     std::mutex seal_mutex_;                             // one seal at a time; taken before mutex_
     std::uint64_t sealing_ = 0;                         // data offset; no writable view of it meanwhile
@@ -231,6 +235,7 @@ struct Staged::State {
     format::Extent extent{};        // empty for values that will be inline
     std::vector<std::byte> value;   // of those
     std::atomic<bool> exposed{false};  // memory() was handed out: flush before the commit
+    std::atomic<std::uint64_t> written{0};  // so many bytes from the start came by write() or zero(), durably
     bool inlined = false;
     ~State();
 };

@@ -256,6 +256,7 @@ bool ShelfCore::resize(Staged::State& s, const Type& type, std::uint64_t size) {
     s.extent.size = extent;
     s.type = type;
     s.size = size;
+    s.written = std::min(s.written.load(), size);
     return true;
 }
 
@@ -288,11 +289,16 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged stage
     }
     Media& media = *parts_.data;
     guarded([&] {
-        if (s.exposed.load() && p->entry.size != 0) media.flush(p->entry.offset, p->entry.size);
+        if (s.exposed.load() && p->entry.size != 0 && !checksums_) media.flush(p->entry.offset, p->entry.size);
         media.write(p->header.offset, header.data(), header.size());
         media.drain();
     });
-    if (checksums_) p->entry.content_crc = checksum_in_place(media, p->entry.offset, p->entry.size, name);
+    if (checksums_) {
+        // What nobody wrote counts, too: it is what stores to an earlier blob left, durable or not.
+        const bool durable = !s.exposed.load() && s.written.load() >= p->entry.size;
+        p->entry.content_crc = durable ? checksum_in_place(media, p->entry.offset, p->entry.size, name)
+                                       : settle(p->entry.offset, p->entry.size, name);
+    }
     return p;
 }
 

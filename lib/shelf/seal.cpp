@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include "format/crc32c.hpp"
 #include "media/guarded_read.hpp"
@@ -58,6 +59,28 @@ std::uint32_t ShelfCore::copy_in(std::uint64_t offset, std::span<const std::byte
         crc = crc32c(buffer.get(), size, crc);
         media.write(offset + at, buffer.get(), size);
     }
+    return crc;
+}
+
+// Others may have stored these bytes: a process that died and never flushed them, or one whose sync failed. After that
+// the pages are clean in the cache and old on the media, so a flush would not write them. They are written again.
+std::uint32_t ShelfCore::settle(std::uint64_t offset, std::uint64_t size, std::string_view name) {
+    Media& media = *parts_.data;
+    if (media.granularity() != Granularity::page) {
+        guarded([&] { media.persist(offset, size); });
+        return checksum_in_place(media, offset, size, name);
+    }
+    const std::size_t room = std::min<std::uint64_t>(kPiece, size);
+    const auto buffer = std::make_unique_for_overwrite<std::byte[]>(room);
+    const std::string what = fmt::format("blob '{}'", name);
+    std::uint32_t crc = 0;
+    for (std::uint64_t at = 0; at < size; at += room) {
+        const std::size_t piece = std::min<std::uint64_t>(room, size - at);
+        guarded_copy(buffer.get(), media, offset + at, piece, what);
+        crc = crc32c(buffer.get(), piece, crc);
+        guarded([&] { media.write(offset + at, buffer.get(), piece); });
+    }
+    guarded([&] { media.drain(); });
     return crc;
 }
 
@@ -112,9 +135,7 @@ void ShelfCore::seal(std::string_view name) {
             if (blob.inlined) {
                 crc = crc32c(view.bytes().data(), view.bytes().size());
             } else if (blob.size != 0) {
-                // Also what a process that died stored and never flushed: the checksum will claim that.
-                guarded([&] { parts_.data->persist(blob.offset, blob.size); });
-                crc = checksum_in_place(*parts_.data, blob.offset, blob.size, name);
+                crc = settle(blob.offset, blob.size, name);
             }
             const auto lock = exclusive();
             start_writing();

@@ -128,6 +128,11 @@ void Staged::write(std::uint64_t offset, std::span<const std::byte> data) {
         // The fence belongs to the writing thread; the put may come from another.
         media.write(s.extent.offset + offset, data.data(), data.size());
         media.drain();
+        // What comes out of order is not counted; it costs a put with a checksum another write, nothing else.
+        std::uint64_t written = s.written.load();
+        while (offset <= written && written < offset + data.size() &&
+               !s.written.compare_exchange_weak(written, offset + data.size())) {
+        }
     } catch (const IoError& error) {
         if (error.os_error() == EFAULT) throw;
         s.core->fail(error);
@@ -163,6 +168,7 @@ void Staged::zero() {
         s.core->parts_.data->fill_zero(s.extent.offset, s.extent.size);
         s.core->parts_.data->drain();
     });
+    s.written = s.size;
 }
 
 // ---- Batch ------------------------------------------------------------------------------------------
