@@ -41,8 +41,10 @@ constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kChunk = 2 << 20;  // a huge page
 // Below it a plain copy and flushes win, above it non-temporal stores (measured, docs/DESIGN.md).
 constexpr std::uint64_t kNonTemporalFrom = 4096;
-// One descriptor write. Bounds how long a signal or a full disk waits to be noticed.
-constexpr std::uint64_t kDescriptorPiece = 16 << 20;
+// One descriptor write, and one msync. They bound how long a signal or a full disk waits to be noticed, and how long
+// another sync may wait for this one (SyncGate). An msync costs a flush of the disk, be there little to write.
+constexpr std::uint64_t kDescriptorPiece = 4 << 20;
+constexpr std::uint64_t kSyncPiece = 256 << 20;
 
 // What this process has done to a chunk. Only a hint for the choice of the fastest path, so races
 // between threads do no harm.
@@ -454,14 +456,17 @@ void MappedMedia::flush(std::uint64_t offset, std::uint64_t size) {
     const std::uint64_t from = round_down(offset, kPage);
     const std::uint64_t to = round_up(offset + size, kPage);
     check_length("syncing", offset, size);  // msync(2) is content with pages that are gone
-    SyncGate::Pass pass(syncs_);
-    if (syncs_.error() != 0) fail_as_before("syncing", offset, size);
-    if (::msync(data_ + from, to - from, MS_SYNC) != 0) {
-        const int error = errno;
-        pass.failed(error);
-        fail_sync("syncing", from, to - from, error);
+    for (std::uint64_t at = from; at < to; at += kSyncPiece) {
+        const std::uint64_t piece = std::min(kSyncPiece, to - at);
+        SyncGate::Pass pass(syncs_);
+        if (syncs_.error() != 0) fail_as_before("syncing", at, piece);
+        if (::msync(data_ + at, piece, MS_SYNC) != 0) {
+            const int error = errno;
+            pass.failed(error);
+            fail_sync("syncing", at, piece, error);
+        }
+        if (!pass.synced()) fail_as_before("syncing", at, piece);
     }
-    if (!pass.synced()) fail_as_before("syncing", offset, size);
 }
 
 void MappedMedia::drain() {

@@ -23,8 +23,8 @@ public:
     /// errno of the first sync that failed; 0: none has.
     int error() const noexcept { return error_.load(std::memory_order_acquire); }
 
-    /// A sync under way, from before its system call to synced(), failed() or the end of its scope; that last is for calls
-    /// that have synced nothing.
+    /// A sync under way, from before its system call to synced(), failed() or the end of its scope; that last is for
+    /// calls that have synced nothing.
     class Pass {
     public:
         explicit Pass(SyncGate& gate) noexcept : gate_(gate) { gate.state_.fetch_add(1, std::memory_order_seq_cst); }

@@ -5,7 +5,9 @@
 // memory: synchronising stores to them is the caller's business.
 //
 // Durability: put, Batch::commit, erase and rename are durable and atomic when they return.
-// Stores through a writable view are durable after View::persist, Shelf::persist or Shelf::close.
+// Stores through a writable view are durable after View::persist, Shelf::persist or Shelf::close. What an earlier session
+// stored and did not make durable (it was killed, or persist threw) can be seen, and is durable only when it is stored
+// again, or sealed: docs/DESIGN.md, A7.
 #pragma once
 
 #include <chrono>
@@ -123,9 +125,10 @@ public:
         return Array<T>(type(), writable_bytes().data(), bytes().size());
     }
 
-    /// Makes stores to the whole blob, or to `size` bytes from `offset`, durable before returning.
-    /// Throws InvalidArgumentError out of bounds, IoError when the media fails (the shelf is then
-    /// read-only). Nothing to do, and no error, for values held by copy.
+    /// Makes stores to the whole blob, or to `size` bytes from `offset`, durable before returning: those made since
+    /// this shelf was opened. Throws InvalidArgumentError out of bounds, IoError when the media fails (the shelf is then
+    /// read-only, and what was stored since the last persist may be lost: store it again in the next session),
+    /// ReadOnlyError when it has failed before. Nothing to do, and no error, for values held by copy.
     void persist();
     void persist(std::uint64_t offset, std::uint64_t size);
 
@@ -243,9 +246,10 @@ public:
 
     /// Makes a blob immutable, and records a checksum of its bytes, which a scrub verifies. From the return
     /// on, durably: no writable view of it, no put and no rename over its name; erase it first. It may be
-    /// erased and renamed. Nothing happens if it is sealed already. Reads all of it; other calls go on
-    /// meanwhile, but a writable view is refused. Throws NotFoundError, PinnedError while a writable view
-    /// of it lives in this process (no other process can have one), IoError when it cannot be read.
+    /// erased and renamed. Nothing happens if it is sealed already. Reads all of it, and on page media writes it
+    /// again in place, so that the checksum is one of what is durable; other calls go on meanwhile, but a writable
+    /// view is refused. Throws NotFoundError, PinnedError while a writable view of it lives in this process (no
+    /// other process can have one), IoError when it cannot be read, NoSpaceError.
     void seal(std::string_view name);
 
     /// Calls `visit` for each blob whose name starts with `prefix`, in order of the names' bytes, until
@@ -254,7 +258,8 @@ public:
     std::vector<BlobInfo> list(std::string_view prefix = {}) const;
     std::uint64_t size() const;  ///< number of blobs
 
-    /// Makes all stores through writable views handed out so far durable.
+    /// Makes all stores durable that were made, before this call, through writable views of this open shelf. Throws
+    /// as View::persist does.
     void persist();
     ShelfInfo stat() const;
 
