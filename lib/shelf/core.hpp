@@ -144,8 +144,8 @@ private:
 
     /// Before much is copied in vain.
     void refuse_sealed(std::string_view name, std::uint64_t size);
-    /// Makes bytes durable as they are now, though nobody stored to them in this session; their checksum. Nobody may
-    /// store to them meanwhile. `name`: for messages.
+    /// Makes bytes durable as they are now, though nobody stored to them in this session, but for the fence; their
+    /// checksum. Nobody may store to them meanwhile. `name`: for messages.
     std::uint32_t settle(std::uint64_t offset, std::uint64_t size, std::string_view name);
     /// Copies to fresh space; the checksum of what was written, where the shelf records them.
     std::uint32_t copy_in(std::uint64_t offset, std::span<const std::byte> data);

@@ -288,17 +288,17 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged stage
         header = encode_header(*p, s.type);
     }
     Media& media = *parts_.data;
-    guarded([&] {
-        if (s.exposed.load() && p->entry.size != 0 && !checksums_) media.flush(p->entry.offset, p->entry.size);
-        media.write(p->header.offset, header.data(), header.size());
-        media.drain();
-    });
     if (checksums_) {
         // What nobody wrote counts, too: it is what stores to an earlier blob left, durable or not.
         const bool durable = !s.exposed.load() && s.written.load() >= p->entry.size;
         p->entry.content_crc = durable ? checksum_in_place(media, p->entry.offset, p->entry.size, name)
                                        : settle(p->entry.offset, p->entry.size, name);
     }
+    guarded([&] {
+        if (s.exposed.load() && p->entry.size != 0 && !checksums_) media.flush(p->entry.offset, p->entry.size);
+        media.write(p->header.offset, header.data(), header.size());
+        media.drain();
+    });
     return p;
 }
 

@@ -67,7 +67,7 @@ std::uint32_t ShelfCore::copy_in(std::uint64_t offset, std::span<const std::byte
 std::uint32_t ShelfCore::settle(std::uint64_t offset, std::uint64_t size, std::string_view name) {
     Media& media = *parts_.data;
     if (media.granularity() != Granularity::page) {
-        guarded([&] { media.persist(offset, size); });
+        guarded([&] { media.flush(offset, size); });
         return checksum_in_place(media, offset, size, name);
     }
     const std::size_t room = std::min<std::uint64_t>(kPiece, size);
@@ -80,7 +80,6 @@ std::uint32_t ShelfCore::settle(std::uint64_t offset, std::uint64_t size, std::s
         crc = crc32c(buffer.get(), piece, crc);
         guarded([&] { media.write(offset + at, buffer.get(), piece); });
     }
-    guarded([&] { media.drain(); });
     return crc;
 }
 
@@ -136,6 +135,7 @@ void ShelfCore::seal(std::string_view name) {
                 crc = crc32c(view.bytes().data(), view.bytes().size());
             } else if (blob.size != 0) {
                 crc = settle(blob.offset, blob.size, name);
+                guarded([&] { parts_.data->drain(); });
             }
             const auto lock = exclusive();
             start_writing();
