@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string>
 
+#include <pymm/error.hpp>
+
 #include "catalogue/commit.hpp"
 #include "format/crc32c.hpp"
 
@@ -147,6 +149,28 @@ TEST_CASE("every changed bit and every cut of a commit is found") {
         std::fill(torn.begin() + static_cast<std::ptrdiff_t>(n), torn.end(), std::byte{0});
         if (torn != good && check_commit(torn, 1, kSalt, size) == nullptr) FAIL("torn at " << n);
     }
+}
+
+TEST_CASE("a commit larger than its header can say is refused, and is what it was") {
+    static_assert(CommitBuilder::kMaxSize <= UINT32_MAX && CommitBuilder::kMaxSize % 8 == 0);
+    CommitBuilder builder(4096);
+    std::uint32_t records = 0;
+    try {
+        for (;; ++records) builder.erase("name " + std::to_string(records));
+    } catch (const InvalidArgumentError& error) {
+        CHECK(std::string(error.what()).find("smaller batches") != std::string::npos);
+    }
+    CHECK(records > 20);
+    CHECK(builder.size() <= 4096);
+    CHECK(builder.size() > 3900);
+    CHECK(builder.records() == records);
+    const Bytes bytes = builder.finish(7, 8, 9);
+    std::size_t size = 0;
+    REQUIRE(check_commit(bytes, 7, 8, size) == nullptr);
+    CHECK(size == bytes.size());
+    std::uint32_t seen = 0;
+    CHECK(for_each_record(bytes, 1 << 20, false, [&](const Record&) { ++seen; }) == nullptr);
+    CHECK(seen == records);
 }
 
 TEST_CASE("zeros, and sizes out of range, are no commit") {

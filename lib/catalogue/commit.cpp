@@ -1,6 +1,10 @@
 #include "catalogue/commit.hpp"
 
+#include <fmt/format.h>
+
 #include <cstring>
+
+#include <pymm/error.hpp>
 
 #include "format/crc32c.hpp"
 
@@ -18,6 +22,9 @@ std::byte* CommitBuilder::record(RecordType type, std::uint16_t flags, std::size
     const RecordHeader header{static_cast<std::uint16_t>(type), flags,
                               static_cast<std::uint32_t>(sizeof(RecordHeader) + body)};
     const std::size_t at = buffer_.size();
+    if (header.size > limit_ - at)
+        throw InvalidArgumentError(fmt::format("a commit of more than {} records: its catalogue entries come to more than "
+                                               "{} bytes; make smaller batches", records_, limit_));
     buffer_.resize(at + header.size);
     std::memcpy(buffer_.data() + at, &header, sizeof header);
     ++records_;

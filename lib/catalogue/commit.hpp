@@ -15,7 +15,12 @@ namespace pymm {
 /// Builds a commit. Reusable: clear() keeps the memory. Not thread-safe.
 class CommitBuilder {
 public:
-    CommitBuilder() { clear(); }
+    /// What the header's 32 bits can say, in whole records.
+    static constexpr std::uint64_t kMaxSize = UINT32_MAX - 7;
+
+    /// A record that makes the commit larger than `limit` bytes, at most kMaxSize, is an InvalidArgumentError; the
+    /// commit is then as it was without it.
+    explicit CommitBuilder(std::uint64_t limit = kMaxSize) : limit_(limit) { clear(); }
 
     void clear();
     bool empty() const noexcept { return records_ == 0; }
@@ -38,6 +43,7 @@ private:
     std::byte* record(format::RecordType type, std::uint16_t flags, std::size_t body);
     void extent_record(format::RecordType type, format::Extent extent);
 
+    const std::uint64_t limit_;
     std::vector<std::byte> buffer_;
     std::uint32_t records_ = 0;
     bool puts_ = false;
