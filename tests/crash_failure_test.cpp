@@ -1,12 +1,15 @@
 // Power cuts after something else went wrong before: a failed sync, the death of a process.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
+#include <vector>
 
 #include <pymm/error.hpp>
 #include <pymm/shelf.hpp>
 
+#include "media/log.hpp"
 #include "sim/cut_point.hpp"
 #include "sim/image_shelf.hpp"
 #include "sim/workloads.hpp"
@@ -14,7 +17,127 @@
 using namespace pymm;
 using namespace pymm::sim;
 
+namespace {
+
+using BatchOp = CrashRun::BatchOp;
+
+bool can_be_stored_to(const Value& value) {
+    return (value.type.kind == Kind::ndarray || value.type.kind == Kind::raw) && !value.sealed && !value.bytes.empty();
+}
+
+/// The library logs each failure; here there are thousands, and all are expected.
+struct Quiet {
+    spdlog::level::level_enum before = log().level();
+    Quiet() { log().set_level(spdlog::level::off); }
+    ~Quiet() { log().set_level(before); }
+};
+
+/// Persisted, one after the other.
+void store_everywhere(CrashRun& crash) {
+    std::vector<std::string> names;
+    for (const auto& [name, value] : crash.state())
+        if (can_be_stored_to(value)) names.push_back(name);
+    for (const std::string& name : names)
+        crash.store(name, 0, std::min<std::uint64_t>(8, crash.state().at(name).bytes.size()), true);
+}
+
+/// Log switches, folds of large batches, a shelf so full that its runs are merged for space, sessions that end with
+/// and without a commit.
+void much(CrashRun& c) {
+    furnish(c);
+    // What was refused is not there.
+    const auto store = [&](std::uint64_t offset, std::uint64_t size) {
+        if (c.state().count("c")) c.store("c", offset, size, true);
+    };
+    for (int i = 0; i < 40; ++i) c.put("log/" + std::to_string(i % 25), 180);
+    std::vector<BatchOp> large;
+    for (int i = 0; i < 30; ++i) large.push_back({BatchOp::put, "large/" + std::to_string(i), "", 190});
+    c.batch(large);
+    c.put("a", 48);
+    store(0, 5000);
+    c.reopen();
+    store(100, 8);
+    c.reopen();
+    // Until the shelf is full, and somewhat on: each refusal has tried to make space.
+    int refused = 0;
+    for (int i = 0; i < 400 && refused < 4; ++i) refused += c.put("fill/" + std::to_string(i), 250) ? 0 : 1;
+    CHECK(refused == 4);
+    for (int i = 0; i < 12; ++i)
+        if (c.state().count("fill/" + std::to_string(i))) c.erase("fill/" + std::to_string(i));
+    c.put("b", 4000);
+    if (c.state().count("d/e")) c.erase("d/e");
+    c.close();
+}
+
+/// What is shown now, as acknowledged; and that another process can go on.
+void goes_on(CrashRun& crash) {
+    crash.revive();
+    REQUIRE(crash.failure() == "");
+    std::vector<std::string> filling;
+    for (const auto& [name, value] : crash.state())
+        if (name.starts_with("fill/") || name.starts_with("large")) filling.push_back(name);
+    for (const std::string& name : filling) crash.erase(name);
+    crash.put("first", 10);
+    REQUIRE(crash.compare_now() == "");
+    store_everywhere(crash);
+    crash.put("a", 60);
+    crash.reopen();
+    crash.put("z", 10);
+    REQUIRE(crash.failure() == "");
+    REQUIRE(crash.compare_now() == "");
+}
+
+struct Refusals {
+    std::uint64_t writes = 0, went_on = 0, failed = 0;
+};
+
+/// One run, in which a write is refused some time. True when one was.
+bool refuse_a_write(CrashOptions options, std::uint64_t k, unsigned parts, const Workload& before, const Workload& during,
+                    Refusals& counts) {
+    options.images_after_fault_only = true;
+    options.write_again_every = 11;
+    options.recut_every = 0;
+    CrashRun crash(options);
+    before(crash);
+    crash.machine().fail_write_after(k, parts);
+    bool failed = false;
+    CAPTURE(options.workload);
+    CAPTURE(k);
+    CAPTURE(parts);
+    try {
+        during(crash);
+    } catch (const IoError& error) {
+        CHECK(error.os_error() == ENOSPC);
+        failed = true;
+    }
+    add(crash.totals());
+    REQUIRE(crash.failure() == "");
+    if (!crash.machine().write_has_failed()) {
+        CHECK(!failed);
+        return false;
+    }
+    ++counts.writes;
+    ++(failed ? counts.failed : counts.went_on);
+    if (failed) {
+        CHECK_THROWS_AS(crash.shelf().put("later", make_bytes(10, 1)), ReadOnlyError);
+        for (const auto& [name, value] : crash.state())
+            if (value.stored.empty()) CHECK(crash.shelf().contains(name));
+    }
+    goes_on(crash);
+    return true;
+}
+
+void report(const std::string& what, const Refusals& counts) {
+    MESSAGE(what << ": " << counts.writes << " writes refused, one in each run; " << counts.went_on
+                 << " of the shelves went on, " << counts.failed << " are read-only since");
+    CHECK(counts.went_on > 20);
+    CHECK(counts.failed > 20);
+}
+
+}  // namespace
+
 TEST_CASE("failure: after a sync has failed the shelf is read-only and what it acknowledged is there") {
+    const Quiet quiet;
     std::uint64_t failed = 0;
     for (std::uint64_t k = 1;; ++k) {
         CrashOptions options = options_for("eio", Granularity::page);
@@ -49,6 +172,7 @@ TEST_CASE("failure: after a sync has failed the shelf is read-only and what it a
 }
 
 TEST_CASE("failure: a process dies, another goes on, then the power goes") {
+    const Quiet quiet;
     // What a dead process wrote is seen by the next one though it may not be durable: nothing new may
     // rest on it.
     using Death = CrashRun::Death;
@@ -71,6 +195,8 @@ TEST_CASE("failure: a process dies, another goes on, then the power goes") {
                 if (!more) break;
                 ++deaths;
                 crash.revive();
+                // In one half the next process first stores in place: what it persists rests on what it read.
+                if (deaths % 2 == 0) store_everywhere(crash);
                 crash.put("a", 60);
                 crash.put("c", 5500);
                 crash.reopen();
@@ -184,6 +310,115 @@ TEST_CASE("failure: a checksum counts what nobody wrote to a staged extent, as i
             CHECK(wrong_after_cut(run, state) == "");
             run.shelf() = {};
         }
+    }
+}
+
+TEST_CASE("failure: a process dies, another stores in place and persists, then the power goes") {
+    const Quiet quiet;
+    // Nothing is committed by the other one: what it persists, in an extent that only an unfenced commit names, must
+    // be there under its name; and no checksum may come back that the store has made void.
+    using Death = CrashRun::Death;
+    std::uint64_t deaths = 0;
+    const auto half = [](CrashRun& c) { c.store("c", 0, c.state().at("c").bytes.size() / 2, false); };
+    const std::vector<Workload> last{
+        [](CrashRun& c) { c.put("c", 5000); },
+        [](CrashRun& c) { c.put("b", 304); },
+        [](CrashRun& c) { c.rename("b", "c"); },
+        [](CrashRun& c) { c.batch({{BatchOp::erase, "c", "", 0}, {BatchOp::rename, "b", "c", 0}}); },
+        half,
+        [](CrashRun& c) { c.reopen(); },
+    };
+    for (const Granularity granularity : {Granularity::cache_line, Granularity::page})
+        for (const bool persist : {true, false})
+            for (const Workload& work : last)
+                for (const Death death : {Death::before, Death::in_the_middle, Death::after})
+                    for (std::uint64_t k = 1;; ++k) {
+                        CrashOptions options = options_for("in-place-" + std::to_string(k), granularity);
+                        options.checksum = true;
+                        options.images = thorough() ? 200 : 30;
+                        options.images_after_death_only = true;
+                        options.write_again_every = 10;
+                        options.recut_every = 0;
+                        CrashRun crash(options);
+                        furnish(crash);
+                        crash.kill_at(k, death);
+                        try {
+                            work(crash);
+                        } catch (const Killed&) {
+                        }
+                        if (crash.alive()) break;
+                        ++deaths;
+                        crash.revive();
+                        if (persist) store_everywhere(crash);
+                        else if (can_be_stored_to(crash.state().at("c"))) half(crash);
+                        CAPTURE(k);
+                        REQUIRE(crash.failure() == "");
+                        REQUIRE(crash.compare_now() == "");
+                        crash.close();
+                        REQUIRE(crash.failure() == "");
+                        add(crash.totals());
+                    }
+    MESSAGE(deaths << " deaths");
+    CHECK(deaths > 100);
+}
+
+TEST_CASE("failure: a write for which there is no space, whichever it is") {
+    const Quiet quiet;
+    // 0, 1 or both halves of it have been written by then.
+    for (const Granularity granularity : {Granularity::cache_line, Granularity::page}) {
+        Refusals counts;
+        for (unsigned parts = 0; parts <= 2; ++parts)
+            for (std::uint64_t k = 1;; k += thorough() ? 1 : 3) {
+                CrashOptions options = options_for("enospc", granularity);
+                options.machine.seed = 3 * k + parts;
+                options.images = thorough() ? 8 : 2;
+                options.capacity = 192 << 10;
+                // Each third one with each part, all of them with one of the parts.
+                if (!refuse_a_write(options, k + (thorough() ? 0 : parts), parts, [](CrashRun&) {}, much, counts)) break;
+            }
+        report(granularity == Granularity::page ? "page granularity" : "line granularity", counts);
+    }
+}
+
+TEST_CASE("failure: a log switch for which there is no space never gives up the log in use") {
+    const Quiet quiet;
+    // A log so large that its space would be used again at once, nearly full: the batch needs another one. What is
+    // smaller still fits into the old one afterwards.
+    for (const Granularity granularity : {Granularity::cache_line, Granularity::page}) {
+        std::uint64_t failed = 0, went_on = 0;
+        for (unsigned parts = 0; parts <= 2; ++parts)
+            for (std::uint64_t k = 1;; ++k) {
+                CrashOptions options = options_for("enospc-log", granularity);
+                options.machine.seed = 3 * k + parts;
+                options.images = 2;
+                options.capacity = 1 << 20;
+                options.log_size = 64 << 10;
+                Refusals counts;
+                const auto nearly_full = [](CrashRun& c) {
+                    const std::string longest(1000, 'n');
+                    for (int i = 0; i < 50; ++i) {
+                        std::uint64_t used = 0;
+                        c.inspect([&](Catalogue& catalogue) { used = catalogue.log_bytes(); });
+                        if (used > (64 << 10) - 3000) break;
+                        c.put(longest + std::to_string(i), 200);
+                    }
+                };
+                const auto switches = [](CrashRun& c) {
+                    std::vector<BatchOp> ops;
+                    for (int i = 0; i < 12; ++i) ops.push_back({BatchOp::put, "batch" + std::to_string(i), "", 200});
+                    c.batch(ops);
+                    for (int i = 0; i < 4; ++i) {
+                        c.put("small" + std::to_string(i), 40);
+                        c.put("large" + std::to_string(i), 64 << 10);
+                    }
+                };
+                if (!refuse_a_write(options, k, parts, nearly_full, switches, counts)) break;
+                failed += counts.failed;
+                went_on += counts.went_on;
+            }
+        MESSAGE(failed << " shelves are read-only since, " << went_on << " went on");
+        CHECK(failed > 0);
+        CHECK(went_on > 0);
     }
 }
 

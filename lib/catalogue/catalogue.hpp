@@ -80,7 +80,12 @@ public:
 
     // ---- Writer ----
 
-    /// First write of a session: a new salt, and whatever a crash left in the tail goes to a run.
+    /// Makes durable what was read: the process before may have died between a store and its fence. To be called
+    /// before anything rests on it: before a session, and before memory of a blob is handed out for stores. Needs
+    /// no space in the shelf; changes no byte. After the first call that returned, nothing.
+    void settle();
+    /// First write of a session: a new salt, and whatever a crash left in the tail goes to a run. NoSpaceError:
+    /// nothing has changed.
     void begin_session();
     bool in_session() const noexcept { return in_session_; }
     std::uint64_t take_id() noexcept { return next_id_++; }
@@ -99,7 +104,8 @@ public:
     /// A commit larger than the log got a log of its own: folds it, so that replay stays bounded.
     void fold_oversized_log();
 
-    /// Folds the tail into runs and starts a new log segment of at least `min_log` bytes.
+    /// Folds the tail into runs and starts a new log segment of at least `min_log` bytes. NoSpaceError: nothing has
+    /// changed. Where it comes too late for that, it is an IoError.
     void checkpoint(std::uint64_t min_log = 0, bool clean = false, bool merge_all = false);
     /// Merges all runs into one, which gives back what superseded entries occupy.
     void compact();
@@ -110,6 +116,8 @@ public:
     /// `commit` bytes. False when the shelf is too full for that: then nothing must be put, but erase still
     /// works.
     bool ensure_spare(std::uint64_t commit = 0);
+    /// Bytes that it keeps free for that, in one piece.
+    std::uint64_t spare_wanted(std::uint64_t commit = 0) const;
 
 private:
     void load();
@@ -148,6 +156,7 @@ private:
     std::uint64_t log_used_ = 0;
     std::uint64_t blobs_ = 0;
     std::uint64_t next_id_ = 1;
+    bool settled_ = false;
     bool in_session_ = false;
     std::optional<format::Extent> spare_;
     std::uint64_t spare_size_ = 0;  // as of the last root

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "catalogue/catalogue.hpp"
 #include "catalogue/entry_merge.hpp"
@@ -20,6 +22,28 @@ namespace {
 constexpr std::uint64_t kGarbage = 256;  // superseded names that are not worth a merge
 constexpr std::size_t kFanout = 8;          // runs of one level that become one of the next
 
+// What can no longer be undone, because the accounts are changed or the media may have the new state: whatever goes
+// wrong in it, be it a lack of space or of memory, leaves memory and media at odds, and is a failure of the media to
+// those above.
+template <class F>
+void irrevocably(const Media& media, F&& work) {
+    const auto fail = [&](const char* what, int error) {
+        throw IoError(fmt::format("{}: the catalogue could not be written: {}; close the shelf, mend that, and open it "
+                                  "again", media.name(), what), error);
+    };
+    try {
+        work();
+    } catch (const IoError&) {
+        throw;
+    } catch (const Error& error) {
+        fail(error.what(), error.os_error());
+    } catch (const std::bad_alloc&) {
+        fail("out of memory", ENOMEM);
+    } catch (const std::exception& error) {
+        fail(error.what(), 0);
+    }
+}
+
 }  // namespace
 
 // ---- Commit ---------------------------------------------------------------------------------------
@@ -35,9 +59,12 @@ void Catalogue::commit(CommitBuilder& builder, std::uint64_t now_ns) {
     make_room(builder.size());
     const Bytes bytes = builder.finish(sequence_ + 1, root_.log_salt, now_ns);
     // All that the records name is durable by now (the shelf's duty); one write, one fence.
-    data_.write(root_.log_offset + log_used_, bytes.data(), bytes.size());
-    data_.drain();
-    apply(bytes, true);
+    // A write that fails may have written all of it.
+    irrevocably(data_, [&] {
+        data_.write(root_.log_offset + log_used_, bytes.data(), bytes.size());
+        data_.drain();
+        apply(bytes, true);
+    });
     log_used_ = std::min<std::uint64_t>(round_up(log_used_ + bytes.size(), kLine), root_.log_size);
     publish(root_.log_salt, sequence_);
 }
@@ -80,10 +107,14 @@ void Catalogue::compact() {
     if (runs_.size() > 1) checkpoint(0, false, true);
 }
 
-bool Catalogue::ensure_spare(std::uint64_t commit) {
-    std::uint64_t size = spare_size_;
+std::uint64_t Catalogue::spare_wanted(std::uint64_t commit) const {
+    if (commit <= root_.base_log_size) return spare_size_;
     // First a checkpoint with a log for it, which frees nothing before it is over, then the fold of that log.
-    if (commit > root_.base_log_size) size += round_up(commit, kPage) + spare_size(round_up(commit, kPage));
+    return spare_size_ + round_up(commit, kPage) + spare_size(round_up(commit, kPage));
+}
+
+bool Catalogue::ensure_spare(std::uint64_t commit) {
+    const std::uint64_t size = spare_wanted(commit);
     if (spare_ && spare_->size >= size) {
         if (spare_->size > size) space_->release(spare_->offset + size, spare_->size - size);
         spare_->size = size;
@@ -287,34 +318,40 @@ void Catalogue::checkpoint(std::uint64_t min_log, bool clean, bool merge_all) {
     next.blobs = blobs_;
     next.next_id = next_id_;
 
-    // From here on only the media can fail, and then the shelf is not written again.
     std::vector<Extent> retired{{root_.log_offset, root_.log_size}};
     if (root_.zone_size != 0) retired.push_back({root_.zone_offset, root_.zone_size});
     for (std::size_t i = runs_.size() - inputs; i < runs_.size(); ++i)
         retired.push_back({runs_[i]->ref().offset, runs_[i]->ref().size});
-    for (const Extent& e : fresh) {
-        space_->settle(e.offset, e.size);
-        space_->metadata(e.offset, e.size, true);
-    }
-    for (const Extent& e : retired) {
-        space_->metadata(e.offset, e.size, false);
-        space_->hold(e.offset, e.size);
-        freed_.push_back(e);
-    }
-    const std::vector<Zone> table = space_->table();
-    next.zone_crc = crc32c(table.data(), table.size() * sizeof(Zone));
-    next.used = space_->used();
-    std::vector<std::byte> padded(next.zone_size);
-    std::memcpy(padded.data(), table.data(), table.size() * sizeof(Zone));
-    data_.write(next.zone_offset, padded.data(), padded.size());
-    // Runs and zone table must be durable before a root names them.
-    data_.drain();
-    write_root(next);
+    irrevocably(data_, [&] {
+        for (const Extent& e : fresh) {
+            space_->settle(e.offset, e.size);
+            space_->metadata(e.offset, e.size, true);
+        }
+        for (const Extent& e : retired) {
+            space_->metadata(e.offset, e.size, false);
+            space_->hold(e.offset, e.size);
+        }
+        const std::vector<Zone> table = space_->table();
+        next.zone_crc = crc32c(table.data(), table.size() * sizeof(Zone));
+        next.used = space_->used();
+        std::vector<std::byte> padded(next.zone_size);
+        std::memcpy(padded.data(), table.data(), table.size() * sizeof(Zone));
+        data_.write(next.zone_offset, padded.data(), padded.size());
+        // Runs and zone table must be durable before a root names them.
+        data_.drain();
+        // All that needs memory: behind the new root nothing may be left out.
+        std::unique_ptr<Run> written = run ? std::make_unique<Run>(data_, *run, root_.uuid) : nullptr;
+        runs_.reserve(runs_.size() + 1);
+        freed_.reserve(freed_.size() + retired.size());
+        write_root(next);
 
-    runs_.resize(runs_.size() - inputs);
-    if (run) runs_.push_back(std::make_unique<Run>(data_, *run, root_.uuid));
-    tail_.clear();
-    log_used_ = 0;
+        // Not before: what the root in use names must never be given back.
+        freed_.insert(freed_.end(), retired.begin(), retired.end());
+        runs_.resize(runs_.size() - inputs);
+        if (written) runs_.push_back(std::move(written));
+        tail_.clear();
+        log_used_ = 0;
+    });
     spare_size_ = spare_size(root_.log_size);
     ensure_spare();
 }
@@ -329,15 +366,36 @@ void Catalogue::write_root(Superblock& next) {
     seal_superblock(next);
     publish(next.log_salt, next.sequence);
     const int first = 1 - root_index_;
-    map_.write(kSuperblockOffset[first], &next, sizeof next);
-    map_.drain();
-    map_.write(kSuperblockOffset[1 - first], &next, sizeof next);
-    map_.drain();
+    // A write that fails may have written the new root.
+    irrevocably(map_, [&] {
+        map_.write(kSuperblockOffset[first], &next, sizeof next);
+        map_.drain();
+        map_.write(kSuperblockOffset[1 - first], &next, sizeof next);
+        map_.drain();
+    });
     root_ = next;
     root_index_ = first;
 }
 
 // ---- Session --------------------------------------------------------------------------------------
+
+// By writing it: after a failed sync a flush alone would find nothing to do. The bytes are those that are there, so
+// that whatever fails here leaves the state as it is, and can be tried again.
+void Catalogue::settle() {
+    if (settled_) return;
+    map_.reserve(0, kMapSize);
+    map_.write(kSuperblockOffset[root_index_], &root_, sizeof root_);
+    map_.drain();
+    if (log_used_ != 0) {
+        std::vector<std::byte> tail(log_used_);
+        guarded_copy(tail.data(), data_, root_.log_offset, tail.size(), "redo log");
+        data_.write(root_.log_offset, tail.data(), tail.size());
+        data_.drain();
+    }
+    settled_ = true;
+    // The process before us may have died before it said so.
+    publish(root_.log_salt, sequence_);
+}
 
 void Catalogue::begin_session() {
     if (in_session_) return;
@@ -351,18 +409,8 @@ void Catalogue::begin_session() {
     map_.reserve(0, kMapSize);
     // Every fold asks all runs how large it may become: one that is damaged shows before anything is written.
     for (const auto& run : runs_) (void)run->header();
-    // The process before us may have died between a store and its fence: what we read then is in the cache
-    // and not on the media. Before the other copy is overwritten, the one in use is made durable, by writing
-    // it: after a failed sync a flush alone would find nothing to do.
-    map_.write(kSuperblockOffset[root_index_], &root_, sizeof root_);
-    map_.drain();
-    if (log_used_ != 0) {
-        // Likewise the tail: what it frees is about to be written over.
-        std::vector<std::byte> tail(log_used_);
-        guarded_copy(tail.data(), data_, root_.log_offset, tail.size(), "redo log");
-        data_.write(root_.log_offset, tail.data(), tail.size());
-        data_.drain();
-    }
+    // Before the other copy of the root is overwritten, and what the tail frees.
+    settle();
     // From now on a data file that lost its .map is worth salvaging. Before the first root change, so that
     // the mark is never missing where data is; written even when it is there, for the same reason.
     DataHeader header;
@@ -372,9 +420,14 @@ void Catalogue::begin_session() {
     data_.drain();
     // Ids of blobs that were written but never committed must not come again: salvage tells versions
     // apart by them.
-    next_id_ = ((next_id_ >> 32) + 1) << 32;
+    const std::uint64_t next_id = std::exchange(next_id_, ((next_id_ >> 32) + 1) << 32);
     if (tail_.names() != 0 || tail_.events().size() != 0 || log_used_ != 0) {
-        checkpoint();
+        try {
+            checkpoint();
+        } catch (const NoSpaceError&) {
+            next_id_ = next_id;
+            throw;
+        }
     } else {
         Superblock next = root_;
         next.flags &= ~kSuperblockClean;

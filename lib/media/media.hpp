@@ -10,9 +10,10 @@
 //  * write(), fill_zero() and flush() may return with the bytes already durable (page granularity).
 //  * Concurrent calls on disjoint ranges are safe. drain() covers what the calling thread wrote or
 //    flushed; it promises nothing about other threads' ranges.
-//  * Failure: IoError (or NoSpaceError from reserve() and write()). After an IoError of a write, flush or drain the
-//    state of the range is unknown, and that of all other ranges that were changed and not durable yet: the caller must
-//    treat the media as read-only and never retry as if nothing had happened. A sync never fails by NoSpaceError.
+//  * Failure: IoError (or NoSpaceError from reserve() and the writing calls, see write()). After an IoError of a write,
+//    flush or drain the state of the range is unknown, and that of all other ranges that were changed and not durable
+//    yet: the caller must treat the media as read-only and never retry as if nothing had happened. A sync never fails
+//    by NoSpaceError.
 //  * Offsets are bytes; ranges outside [0, size) are a caller's bug and are asserted.
 //
 // Sources: libpmem2(7), pmem2_map_from_existing(3), pmem2_get_memcpy_fn(3), pmem2_get_persist_fn(3);
@@ -49,8 +50,11 @@ public:
     /// of their own now, so that a store never fails for lack of space. Throws NoSpaceError, IoError.
     virtual void prepare_for_writing() {}
 
-    /// Copies `size` bytes to `offset`. Throws NoSpaceError where nothing was reserved and nothing is left;
-    /// the range's contents are then undefined, the media is sound.
+    /// Copies `size` bytes to `offset`. Throws NoSpaceError where nothing was reserved and nothing is left, or where
+    /// the file system needs space even to write to what was reserved (copy on write, quotas, thin volumes). The range
+    /// then holds old bytes, new ones or both, durable or not, until all of it is written again; all else is as it
+    /// was. So it may be tried again where nothing refers to the range, or the bytes are those that were there; else
+    /// it is a failure as any other.
     virtual void write(std::uint64_t offset, const void* source, std::size_t size) = 0;
     virtual void fill_zero(std::uint64_t offset, std::uint64_t size) = 0;
 

@@ -434,7 +434,15 @@ View ShelfCore::get(std::string_view name, Access access) {
                 if (!catalogue_->find(name, entry)) assert(false);  // the lock was held
                 state->info = info(entry);
             }
-            if (!catalogue_->in_session()) parts_.data->prepare_for_writing();
+            if (!catalogue_->in_session())
+                guarded([&] {
+                    parts_.map->prepare_for_writing();
+                    parts_.data->prepare_for_writing();
+                    // A store reaches the media when it likes: what the process before us committed, and perhaps
+                    // never fenced, must be there before it (that the name means this extent, that a checksum of it
+                    // is void).
+                    catalogue_->settle();
+                });
             // Storage under every byte: a store to a hole of a full file system would be SIGBUS.
             parts_.data->reserve(entry.fixed.offset, entry.fixed.extent);
         }

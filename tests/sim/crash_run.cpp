@@ -231,8 +231,15 @@ bool CrashRun::batch(const std::vector<BatchOp>& ops) {
     });
 }
 
-void CrashRun::store(const std::string& name, std::uint64_t offset, std::uint64_t size, bool persist) {
+bool CrashRun::store(const std::string& name, std::uint64_t offset, std::uint64_t size, bool persist) {
     const std::vector<std::byte> bytes = make_bytes(size, ++value_);
+    View view;
+    try {
+        view = shelf_.get(name, Access::write);
+    } catch (const NoSpaceError&) {
+        machine_.cut();
+        return false;
+    }
     // Until it is persisted, both are possible, word by word; from before the store, for the store itself
     // is no event.
     Value& value = state_.at(name);
@@ -241,18 +248,19 @@ void CrashRun::store(const std::string& name, std::uint64_t offset, std::uint64_
     };
     value.stored.push_back(value.stored.empty() ? value.bytes : value.stored.back());
     put_in(value.stored.back());
-    View view = shelf_.get(name, Access::write);
     fill(view, offset, bytes);
     if (!persist) {
         machine_.cut();
-        return;
+        return true;
     }
     view.persist(offset, size);
     require_alive();
     put_in(value.bytes);
     for (std::vector<std::byte>& stored : value.stored) put_in(stored);
     std::erase(value.stored, value.bytes);
+    other_.reset();
     machine_.cut();
+    return true;
 }
 
 void CrashRun::persist() {
@@ -268,6 +276,7 @@ void CrashRun::all_persisted() {
         if (value.stored.empty() || value.abandoned) continue;
         value.bytes = std::move(value.stored.back());
         value.stored.clear();
+        other_.reset();
     }
 }
 
@@ -308,7 +317,7 @@ void CrashRun::revive() {
         if (!new_problem.empty() && failure_.empty())
             failure_ = options_.workload + ": after the death of a process: neither the old state (" + problem +
                        ") nor the new (" + new_problem + ")";
-        std::swap(state_, *other_);
+        if (other_) std::swap(state_, *other_);
     }
     machine_.cut();
 }
@@ -327,6 +336,7 @@ std::string CrashRun::compare_now() {
 void CrashRun::on_cut(CutPoint& cut) {
     if (!failure_.empty() && options_.stop_at_first) return;
     if (options_.images_after_death_only && !revived_) return;
+    if (options_.images_after_fault_only && !machine_.write_has_failed()) return;
     const auto visit = [&](Image& image) {
         if (failure_.empty() || !options_.stop_at_first) check(cut, image);
     };

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include <pymm/error.hpp>
 #include <pymm/shelf.hpp>
 
 #include "catalogue/catalogue.hpp"
@@ -56,13 +57,15 @@ struct CrashOptions {
     /// Called with each image before it is opened: a negative control's way to leave a check out.
     std::function<void(Image&)> tamper;
     bool images_after_death_only = false;
+    bool images_after_fault_only = false;  // of SimMachine::fail_write_after()
     /// Negative control: every superblock goes to the first copy's place.
     bool one_superblock = false;
 };
 
-/// Thrown through the library in place of SIGKILL; from then on its media do nothing.
-struct Killed : std::runtime_error {
-    Killed() : std::runtime_error("the process is killed here") {}
+/// Thrown through the library in place of SIGKILL; from then on its media do nothing. To the library an error of
+/// the media like any other, which it passes on as it is.
+struct Killed : IoError {
+    Killed() : IoError("the process is killed here") {}
 };
 
 struct CrashTotals {
@@ -98,7 +101,7 @@ public:
     };
     bool batch(const std::vector<BatchOp>& ops);
     /// Stores through a writable view; durable when `persist`, else whenever.
-    void store(const std::string& name, std::uint64_t offset, std::uint64_t size, bool persist);
+    bool store(const std::string& name, std::uint64_t offset, std::uint64_t size, bool persist);
     void persist();
     void reopen();
     void close();
@@ -108,7 +111,7 @@ public:
     /// The k-th call from now of write, fill_zero, flush or drain does not return: it throws Killed.
     void kill_at(std::uint64_t k, Death death);
     bool alive() const noexcept { return !switch_->dead; }
-    /// Another process opens the shelf, after Killed was thrown.
+    /// Another process opens the shelf, after Killed was thrown or the shelf has failed.
     void revive();
 
     const State& state() const noexcept { return state_; }
@@ -150,7 +153,8 @@ private:
     Shelf shelf_;
     State state_;                 // acknowledged
     std::optional<State> next_;   // when the operation in flight has returned
-    std::optional<State> other_;  // what a killed process may have left, too, until the next commit
+    // What a killed process may have left, too, until another one commits, or has persisted what it stored.
+    std::optional<State> other_;
     std::shared_ptr<KillSwitch> switch_ = std::make_shared<KillSwitch>();
     std::uint64_t value_ = 0;
     std::uint64_t checked_ = 0;

@@ -115,11 +115,14 @@ void SimMedia::store(EventKind kind, std::uint64_t offset, const std::byte* sour
     assert(offset <= size_ && size <= size_ - offset);
     if (size == 0) return;
     machine_.event(kind);
+    const bool fails = machine_.write_fails();
+    if (fails) size = size * machine_.fail_parts_ / 2;
     if (source != nullptr)
         std::memmove(data_ + offset, source, size);
     else
         std::memset(data_ + offset, 0, size);
     observe();
+    if (fails) throw NoSpaceError(name() + ": simulated lack of space for a write", ENOSPC);
     // Written anew the pages are dirty anew, be the bytes the same: what a failed sync lost is back.
     for_pieces(offset, size, [](Piece& piece) { piece.lost_from = 0; });
     sync(kind, offset, size);

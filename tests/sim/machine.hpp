@@ -71,6 +71,14 @@ public:
     void fail_sync_after(std::uint64_t k) noexcept { fail_sync_ = syncs_ + k; }
     bool sync_has_failed() const noexcept { return fail_sync_ != 0 && syncs_ >= fail_sync_; }
 
+    /// The k-th write or fill_zero from now throws NoSpaceError, as a write to a file system may that gives each
+    /// write new blocks; `parts` of 2 of its bytes have been stored by then, none of them flushed.
+    void fail_write_after(std::uint64_t k, unsigned parts) noexcept {
+        fail_write_ = writes_ + k;
+        fail_parts_ = parts;
+    }
+    bool write_has_failed() const noexcept { return fail_write_ != 0 && writes_ >= fail_write_; }
+
     /// A cut point of its own, after an operation has returned.
     void cut() { event(EventKind::end); }
 
@@ -82,6 +90,7 @@ private:
     bool flush_is_skipped(EventKind kind, const SimMedia& media, std::uint64_t offset, std::uint64_t size);
     bool drain_is_skipped();
     bool sync_fails() { return ++syncs_ == fail_sync_; }
+    bool write_fails() { return ++writes_ == fail_write_; }
 
     Options options_;
     std::vector<SimMedia*> media_;
@@ -93,6 +102,9 @@ private:
     std::uint64_t drains_ = 0;
     std::uint64_t syncs_ = 0;
     std::uint64_t fail_sync_ = 0;
+    std::uint64_t writes_ = 0;
+    std::uint64_t fail_write_ = 0;
+    unsigned fail_parts_ = 0;
 };
 
 class SimMedia final : public Media {
