@@ -60,6 +60,33 @@ void empty(MemoryShelf& m) {
 
 }  // namespace
 
+TEST_CASE("full of small values: how much fits, and what the refusal says") {
+    for (const std::size_t size : {8, 40, 200}) {
+        MemoryShelf m(8 << 20, 0);
+        std::uint64_t stored = 0;
+        std::string message;
+        try {
+            for (int n = 0;; ++n) {
+                const std::string name = "k" + std::to_string(n);
+                m.shelf.put(name, bytes_of(std::string(size, 'v')), Type::value(Kind::bytes));
+                stored += name.size() + size;
+            }
+        } catch (const NoSpaceError& error) {
+            message = error.what();
+        }
+        const ShelfInfo info = m.shelf.stat();
+        std::uint64_t wanted = 0;
+        sim::inspect_shelf(m.shelf, [&](Catalogue& c) { wanted = c.spare_wanted(); });
+        MESSAGE(info.blobs << " values of " << size << " bytes: catalogue " << 100 * info.used / info.capacity
+                           << " % of the shelf, names and values " << 100 * stored / info.capacity << " %; " << message);
+        CHECK(wanted > 0);
+        CHECK(message.find(std::to_string(wanted) + " bytes must stay free in one piece") != std::string::npos);
+        CHECK(message.find(std::to_string(info.free) + " of " + std::to_string(info.capacity)) != std::string::npos);
+        // What docs/DESIGN.md and pymmctl(1) tell users to expect.
+        CHECK(4 * info.used > info.capacity);
+    }
+}
+
 TEST_CASE("full of small values: renames, then everything can be erased") {
     for (const std::uint64_t log_size : {4096, 16384}) {
         CAPTURE(log_size);

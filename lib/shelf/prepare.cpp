@@ -87,7 +87,11 @@ void ShelfCore::require_spare(std::string_view name, std::uint64_t commit) {
     if (commit > catalogue_->root().base_log_size && catalogue_->ensure_spare())
         throw NoSpaceError(fmt::format("shelf '{}': '{}': too full for {} bytes in one commit; make smaller batches, or "
                                        "erase blobs", parts_.name, name, commit));
-    throw NoSpaceError(fmt::format("shelf '{}': '{}': full; erase blobs or use a larger shelf", parts_.name, name));
+    const SpaceMap& space = catalogue_->space();
+    throw NoSpaceError(fmt::format("shelf '{}': '{}': full: {} bytes must stay free in one piece, so that the catalogue "
+                                   "can be rewritten and blobs be erased, and {} of {} are free; erase blobs or use a "
+                                   "larger shelf", parts_.name, name, catalogue_->spare_wanted(), space.free(),
+                                   space.capacity()));
 }
 
 // The shortest way: nothing but the commit. One lock, no allocation of ours.
