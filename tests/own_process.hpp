@@ -54,7 +54,7 @@ inline std::string in_process(F&& work) {
 /// True when `result` says that it was skipped, and why.
 inline bool skipped(const char* what, const std::string& result) {
     if (!result.starts_with("SKIP: ")) return false;
-    MESSAGE(what << ": SKIPPED: " << result.substr(6));
+    MESSAGE(std::string(what) << ": SKIPPED: " << result.substr(6));
     return true;
 }
 
