@@ -224,7 +224,10 @@ std::pair<std::size_t, std::uint32_t> Catalogue::choose_inputs() const {
 }
 
 void Catalogue::checkpoint(std::uint64_t min_log, bool clean, bool merge_all) {
-    auto [inputs, level] = choose_inputs();
+    // No structured binding: clang 14 cannot capture one in a lambda.
+    const auto chosen = choose_inputs();
+    std::size_t inputs = chosen.first;
+    std::uint32_t level = chosen.second;
     const std::uint32_t top = runs_.empty() ? 0 : runs_.front()->ref().level;
     if (merge_all) inputs = runs_.size(), level = std::max(level, top);
     const bool has_tail = tail_.names() != 0 || tail_.events().size() != 0;
