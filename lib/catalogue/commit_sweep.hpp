@@ -30,7 +30,7 @@ std::uint64_t find_commits(const Media& data, std::uint64_t from, std::uint64_t 
                            const std::function<bool(const SweptCommit&)>& visit);
 
 /// Calls visit(offset, size) for what may be anything but zeros in [from, to) of the media, in pieces of at most `most`
-/// bytes; `from` and `most` are multiples of 64. Holes of less than a page are part of a piece.
+/// bytes; `from` is a multiple of 64, `most` one of pages. Holes of less than a page are part of a piece.
 template <class F>
 void for_each_stored(const Media& media, std::uint64_t from, std::uint64_t to, std::uint64_t most, F&& visit) {
     if (to > media.size()) to = media.size();
@@ -39,7 +39,9 @@ void for_each_stored(const Media& media, std::uint64_t from, std::uint64_t to, s
         const std::uint64_t next = media.next_data(at) & ~(format::kLine - 1);
         if (next >= at + format::kPage) at = next;
         if (at >= to) return;
-        const std::uint64_t n = most < to - at ? most : to - at;
+        // Pieces end with a page: on tmpfs looking at a hole's page makes it data, and what follows would never be one.
+        const std::uint64_t whole = most - at % format::kPage;
+        const std::uint64_t n = whole < to - at ? whole : to - at;
         if (!visit(at, n)) return;
         at += n;
     }
