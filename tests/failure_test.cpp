@@ -445,6 +445,12 @@ TEST_CASE("a handler that mends what is missing lets the program go on") {
 TEST_CASE("a handler that is both below and above ours is called once, then the process ends") {
     const test::Scratch scratch;
     for (const bool by_call : {true, false}) {
+#if defined(__SANITIZE_THREAD__)
+        if (!by_call) {
+            MESSAGE("handed back by raise(3): SKIPPED: the thread sanitizer keeps such a signal until the handler is left");
+            continue;
+        }
+#endif
         CAPTURE(by_call);
         const Ended ended = in_child([&] {
             static struct sigaction below;
