@@ -17,9 +17,9 @@
 
 #include <pybind11/pybind11.h>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 namespace pymm::python {
 
@@ -33,16 +33,33 @@ struct ElementRead {
     unsigned reads;        // not yet followed by a store
     bool many;             // reads of several arrays were here before
 };
-inline thread_local std::array<ElementRead, kReads> element_reads;
+// On the heap, made at the first use: the little thread-local memory that the loader has left for a module which is
+// loaded at run time would not hold it.
+struct ElementReads {
+    ElementRead* places = nullptr;
+    ~ElementReads() {
+        delete[] places;
+        places = nullptr;
+    }
+};
+inline thread_local ElementReads element_reads;
 
-inline ElementRead& read_of(const PyObject* array, const PyObject* key) noexcept {
+/// Null when there is no memory for the table: then every element may have been read.
+inline ElementRead* read_of(const PyObject* array, const PyObject* key) noexcept {
+    ElementRead*& places = element_reads.places;
+    if (places == nullptr) {
+        places = new (std::nothrow) ElementRead[kReads]{};
+        if (places == nullptr) return nullptr;
+    }
     const auto a = reinterpret_cast<std::uintptr_t>(array) >> 4;
     const auto k = reinterpret_cast<std::uintptr_t>(key) >> 4;
-    return element_reads[((a * 0x9e3779b97f4a7c15u) ^ (k * 0xff51afd7ed558ccdu)) >> 32 & (kReads - 1)];
+    return &places[((a * 0x9e3779b97f4a7c15u) ^ (k * 0xff51afd7ed558ccdu)) >> 32 & (kReads - 1)];
 }
 
 inline void remember_read(const PyObject* array, const PyObject* key) noexcept {
-    ElementRead& read = read_of(array, key);
+    ElementRead* const place = read_of(array, key);
+    if (place == nullptr) return;
+    ElementRead& read = *place;
     if (read.array == array && read.key == key) {
         if (read.reads < kNested) ++read.reads;
         return;
@@ -57,7 +74,9 @@ inline void remember_read(const PyObject* array, const PyObject* key) noexcept {
 }
 
 inline bool was_read(const PyObject* array, const PyObject* key) noexcept {
-    ElementRead& read = read_of(array, key);
+    ElementRead* const place = read_of(array, key);
+    if (place == nullptr) return true;
+    ElementRead& read = *place;
     if (read.array == array && read.key == key && read.reads != 0) {
         --read.reads;
         return true;
