@@ -138,6 +138,16 @@ void check_still_whole(const SampleShelf& shelf) {
     CHECK(shelf.check().clean());
 }
 
+/// Salvages the shelf from its data file alone; `most` in bytes summed.
+void check_salvage_costs(const SampleShelf& shelf, std::uint64_t most) {
+    std::filesystem::remove(shelf.map);
+    const Summed summed;
+    const CheckReport report = shelf.check(Repair::all);
+    INFO(text_of(report));
+    CHECK(summed.bytes() < most);
+    CHECK(report.repaired);
+}
+
 }  // namespace
 
 TEST_CASE("a sweep finds exactly the ranges whose checksum is right, and sums each byte once") {
@@ -258,12 +268,7 @@ TEST_CASE("a data area full of forged commits costs a salvage a few times its si
         }
     }
     overwrite(shelf.data, kData - area.size(), area.data(), area.size());
-    std::filesystem::remove(shelf.map);
-    const Summed summed;
-    const CheckReport report = shelf.check(Repair::all);
-    INFO(text_of(report));
-    CHECK(summed.bytes() < kFew);
-    CHECK(report.repaired);
+    check_salvage_costs(shelf, kFew);
     check_still_whole(shelf);
 }
 
@@ -348,12 +353,7 @@ TEST_CASE("forged extent headers that overlap cost a few times the area") {
         std::memcpy(&area[at], &h, sizeof h);
     }
     overwrite(shelf.data, base, area.data(), area.size());
-    std::filesystem::remove(shelf.map);
-    const Summed summed;
-    const CheckReport report = shelf.check(Repair::all);
-    INFO(text_of(report));
-    CHECK(summed.bytes() < kFew);
-    CHECK(report.repaired);
+    check_salvage_costs(shelf, kFew);
     check_still_whole(shelf);
 }
 
@@ -377,12 +377,7 @@ TEST_CASE("pages that each claim a run of their own cost a salvage a few times t
         }
     }
     overwrite(shelf.data, base, area.data(), area.size());
-    std::filesystem::remove(shelf.map);
-    const Summed summed;
-    const CheckReport report = shelf.check(Repair::all);
-    INFO(text_of(report));
-    CHECK(summed.bytes() < kFew);
-    CHECK(report.repaired);
+    check_salvage_costs(shelf, kFew);
     check_still_whole(shelf);
 }
 
@@ -406,12 +401,7 @@ TEST_CASE("a thousand small runs of one level are compared all at once") {
         shelf.contents[name] = filled(8, 1);
     }
     overwrite(shelf.data, base, area.data(), area.size());
-    std::filesystem::remove(shelf.map);
-    const Summed summed;
-    const CheckReport report = shelf.check(Repair::all);
-    INFO(text_of(report));
-    CHECK(summed.bytes() < 2 * kFew);
-    CHECK(report.repaired);
+    check_salvage_costs(shelf, 2 * kFew);
     CHECK(runs == 1024);
     const std::string last = "forged/" + std::to_string(runs - 1);
     CHECK(Namespace::open(shelf.path).shelf("s", Mode::read_only).contains(last));
@@ -443,11 +433,7 @@ TEST_CASE("many logs in the data of many blobs: which is a stored copy is found 
         REQUIRE(at < area.size());
     }
     overwrite(shelf.data, base, area.data(), area.size());
-    std::filesystem::remove(shelf.map);
-    const Summed summed;
-    const CheckReport report = shelf.check(Repair::all);
-    CHECK(summed.bytes() < kFew);
-    CHECK(report.repaired);
+    check_salvage_costs(shelf, kFew);
 }
 
 TEST_CASE("holes are passed over, not read") {

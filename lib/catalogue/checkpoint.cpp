@@ -409,7 +409,6 @@ void Catalogue::begin_session() {
     if (sequence_ >= kPlausibleSequence || root_.generation >= kPlausibleSequence)
         damaged(fmt::format("superblock: commit {}, generation {}: no shelf comes to {}; the shelf can be read", sequence_,
                             root_.generation, kPlausibleSequence));
-    map_.reserve(0, kMapSize);
     // Every fold asks all runs how large it may become: one that is damaged shows before anything is written.
     for (const auto& run : runs_) (void)run->header();
     // Before the other copy of the root is overwritten, and what the tail frees.

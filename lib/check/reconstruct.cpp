@@ -225,6 +225,19 @@ private:
         if (places_.empty())
             for (const FoundHeader& h : scan_.headers)
                 if (h.fixed.uuid == plan_.base.uuid) places_.emplace(h.fixed.id, h.fixed.offset);
+        return any_entry(run, known, [&](const EntryStream& here, const EntryStream* there) {
+            const EntryView& entry = here.entry();
+            if (contradicts(entry)) return true;
+            if (!entry.tombstone() && !entry.inlined() && places_.contains({entry.fixed.id, entry.fixed.offset})) return true;
+            return there != nullptr && !entry.tombstone() &&
+                   std::equal(here.encoded().begin(), here.encoded().end(), there->encoded().begin(), there->encoded().end());
+        });
+    }
+
+    // Whether an entry of `run` is what `wanted` asks for, who gets the stream at it and, where `known` has the name, that
+    // one's stream at its version.
+    template <class F>
+    bool any_entry(const RunImage& run, const Image& known, F&& wanted) {
         CheckReport unheard;
         CheckOptions quiet;
         Image alone(image_.target, quiet, unheard);
@@ -232,13 +245,8 @@ private:
         EntryStream there(known);
         bool more = there.next();
         for (EntryStream here(alone); here.next();) {
-            const EntryView& entry = here.entry();
-            if (contradicts(entry)) return true;
-            if (!entry.tombstone() && !entry.inlined() && places_.contains({entry.fixed.id, entry.fixed.offset})) return true;
-            while (more && there.entry().name < entry.name) more = there.next();
-            if (more && !entry.tombstone() &&
-                std::equal(here.encoded().begin(), here.encoded().end(), there.encoded().begin(), there.encoded().end()))
-                return true;
+            while (more && there.entry().name < here.entry().name) more = there.next();
+            if (wanted(here, more && there.entry().name == here.entry().name ? &there : nullptr)) return true;
         }
         return false;
     }
@@ -262,22 +270,13 @@ private:
     bool adds_something(const RunImage& run) {
         std::unordered_set<std::uint64_t> ids;
         for (const FoundHeader& h : scan_.headers) ids.insert(h.fixed.id);
-        CheckReport unheard;
-        CheckOptions quiet;
-        Image alone(image_.target, quiet, unheard);
-        alone.runs = {run};
-        EntryStream there(image_);
-        bool more = there.next();
-        for (EntryStream here(alone); here.next();) {
+        return any_entry(run, image_, [&](const EntryStream& here, const EntryStream* there) {
             const EntryView& entry = here.entry();
-            while (more && there.entry().name < entry.name) more = there.next();
-            const bool same = more && there.entry().name == entry.name &&
-                              there.entry().fixed.id == entry.fixed.id &&
-                              there.entry().tombstone() == entry.tombstone();
+            const bool same = there != nullptr && there->entry().fixed.id == entry.fixed.id &&
+                              there->entry().tombstone() == entry.tombstone();
             const bool found_anyway = !entry.inlined() && !entry.tombstone() && ids.contains(entry.fixed.id);
-            if (!same && !found_anyway && !entry.name.starts_with("lost+found/")) return true;
-        }
-        return false;
+            return !same && !found_anyway && !entry.name.starts_with("lost+found/");
+        });
     }
 
     // A run that a later one swallowed, but whose bytes nobody wrote over yet.

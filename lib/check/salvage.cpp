@@ -114,7 +114,8 @@ private:
     Fate fate(const EntryView& entry, bool unsure) {
         const Entry& e = entry.fixed;
         if (entry_problem(entry, plan_.capacity) != nullptr) {
-            if (entry.inlined() && e.size == e.inline_size && e.offset == 0 && e.extent == 0) return type_problem_of(entry.type, e.size) != nullptr ? Fate::aside_raw : Fate::aside;
+            if (entry.inlined() && e.size == e.inline_size && e.offset == 0 && e.extent == 0)
+                return type_problem_of(entry.type, e.size) != nullptr ? Fate::aside_raw : Fate::aside;
             const bool begins_inside = !entry.inlined() && e.offset % kLine == 0 && e.offset >= kDataStart &&
                                        e.offset < plan_.capacity && e.size <= e.extent && e.extent % kLine == 0 &&
                                        (e.size < kPage || e.offset % kPage == 0);

@@ -100,8 +100,10 @@ bool never_used(int data) {
     return ::lseek(data, kPage, SEEK_DATA) < 0 && errno == ENXIO;
 }
 
+namespace {
+
 // Whether the files, -1 for one that is missing, are a shelf's, damaged or exchanged. Other programs name files so, too.
-static bool any_is_ours(int map, int data) {
+bool any_is_ours(int map, int data) {
     const auto has = [](int fd, std::uint64_t at, std::uint64_t magic) {
         std::uint64_t found = 0;
         return ::pread(fd, &found, sizeof found, static_cast<off_t>(at)) == sizeof found && found == magic;
@@ -112,6 +114,8 @@ static bool any_is_ours(int map, int data) {
             return true;
     return data >= 0 && never_used(data);
 }
+
+}  // namespace
 
 int rename_new(int directory, const std::string& from, const std::string& to) noexcept {
     if (::renameat2(directory, from.c_str(), directory, to.c_str(), RENAME_NOREPLACE) == 0) return 0;

@@ -42,11 +42,10 @@ void add_complete(CLI::App& app, Context& context);
 inline CLI::Validator size_value() {
     return CLI::Validator(
         [](std::string& text) {
-            if (text.empty() || text[0] < '0' || text[0] > '9')
-                return "'" + text + "' is no size: give 512M, 1G ...";
             const std::string given = text;
             try {
-                if (CLI::AsSizeValue(false)(text).empty()) return std::string();
+                if (!text.empty() && text[0] >= '0' && text[0] <= '9' && CLI::AsSizeValue(false)(text).empty())
+                    return std::string();
             } catch (const CLI::ValidationError&) {
             }
             return "'" + given + "' is no size: give a whole number and K, M, G, T, P or E";

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from typing import Any
 
-from . import _table
+from . import _pymm, _table
 
 
 class Report(str):
@@ -39,7 +37,7 @@ def report(handle: Any, place: str, verbose: bool) -> Report:
         rows += [_row(entry) + (_more(entry) if verbose else ()) for entry in entries]
         lines += _table.grid(rows, right=(2, 3, 4, 5, 6))
     text = "\n".join(lines)
-    _log(text)
+    _pymm.log_debug(text)
     return Report(text)
 
 
@@ -64,10 +62,3 @@ def _more(entry: dict[str, Any]) -> tuple[str, ...]:
         time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["modified"])),
         ", ".join(state),
     )
-
-
-def _log(text: str) -> None:
-    # The levels and the pattern of the library's own log: 0 and 1 are less than debugging.
-    level = os.environ.get("PYMM_DEBUG", "")
-    if level and level[0] not in "01" and sys.stderr is not None:
-        sys.stderr.write("".join(f"pymm: debug: {line}\n" for line in text.split("\n")))

@@ -6,6 +6,8 @@ import numpy.typing as npt
 
 version: str
 
+def log_debug(text: str) -> None: ...
+
 class Block:
     name: str
     id: int

@@ -10,14 +10,9 @@ from . import _pymm
 def create(name: str, capacity: int, checksum: bool) -> _pymm.Handle:
     """A new shelf whose files have no names. The library reaches them through what it has open, so their
     memory is freed with its last view, however the process ends."""
-    # Only those who want such a shelf wait for these.
-    import shutil
-    import tempfile
+    import tempfile  # only those who want such a shelf wait for it
 
     memory = "/dev/shm"
     usable = os.path.isdir(memory) and os.access(memory, os.W_OK | os.X_OK)
-    directory = tempfile.mkdtemp(prefix="pymm-volatile-", dir=memory if usable else None)
-    try:
+    with tempfile.TemporaryDirectory(prefix="pymm-volatile-", dir=memory if usable else None) as directory:
         return _pymm.Handle.create(directory, name, capacity, False, checksum)
-    finally:
-        shutil.rmtree(directory)
