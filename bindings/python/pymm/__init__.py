@@ -44,8 +44,10 @@ from ._errors import (
     ReadOnlyError,
     VersionError,
 )
+from . import pymmcore
 from ._pymm import version as __version__
 from ._shelf import shelf
+from ._transient import disable_transient_memory, enable_transient_memory
 
 # Without `bytes`: `from pymm import *` leaves Python's own alone.
 __all__ = [
@@ -66,10 +68,13 @@ __all__ = [
     "VersionError",
     "__version__",
     "demo",
+    "disable_transient_memory",
+    "enable_transient_memory",
     "float_number",
     "fsck",
     "integer_number",
     "ndarray",
+    "pymmcore",
     "shelf",
     "string",
 ]

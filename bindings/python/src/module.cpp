@@ -10,6 +10,7 @@
 #include "check.hpp"
 #include "errors.hpp"
 #include "handle.hpp"
+#include "transient.hpp"
 
 PYBIND11_MODULE(_pymm, module) {
     module.doc() = "Extension below the module pymm.";
@@ -21,4 +22,5 @@ PYBIND11_MODULE(_pymm, module) {
     pymm::python::add_shelf_type(module);
     pymm::python::add_handle_types(module);
     pymm::python::add_check(module);
+    pymm::python::add_transient_memory(module);
 }
