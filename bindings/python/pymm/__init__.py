@@ -24,6 +24,7 @@ to these and say which is meant, as in IBM's PyMM. Nothing is pickled. A `bytear
 `bytes(...)` or `numpy.frombuffer(...)`, whichever is meant.
 """
 
+from ._arena import Arena
 from ._array import ndarray
 from ._batch import Batch
 from ._check import CheckReport, Finding, fsck
@@ -51,6 +52,7 @@ from ._transient import disable_transient_memory, enable_transient_memory
 
 # Without `bytes`: `from pymm import *` leaves Python's own alone.
 __all__ = [
+    "Arena",
     "Batch",
     "BusyError",
     "CheckReport",

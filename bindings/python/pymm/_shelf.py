@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 import numpy as np
 
 from . import _array, _inspect, _pymm, _store, _table, _values, _volatile
+from ._arena import Arena
 from ._batch import Batch
 from ._errors import BusyError, Error, ExistsError, InvalidArgument, NotFound, PinnedError, made_here
 from ._paths import PathLike, resolve
@@ -206,22 +207,6 @@ class shelf(_pymm.ShelfBase):
         value = self._opened(name)
         return self._load(_store.check_name(name)) if value is None else value
 
-    def __setitem__(self, name: str, value: Any) -> None:
-        if isinstance(value, _array.shelved_ndarray) and self._is_variable(name, value):
-            # The end of `s['x'] += 1`, which is durable already, or of stores to the array.
-            _pymm.settle_array(value)
-            return
-        handle: _pymm.Handle = self._state.handle
-        with self._changing(_store.check_name(name)):
-            _store.store(handle, handle, name, value)
-
-    def __delitem__(self, name: str) -> None:
-        with self._changing(_store.check_name(name)):
-            try:
-                self._state.handle.erase(name)
-            except NotFound:
-                raise KeyError(name) from None
-
     def __contains__(self, name: object) -> bool:
         try:
             return bool(self._state.handle.contains(_store.check_name(name)))
@@ -318,6 +303,10 @@ class shelf(_pymm.ShelfBase):
         """A `with` block whose changes become durable together; see Batch."""
         return Batch(self)
 
+    def arena(self) -> Arena:
+        """A `with` block in which NumPy makes new arrays in this shelf's free space; see Arena."""
+        return Arena(self)
+
     # --- the shelf as a whole ---------------------------------------------------------------------
 
     @property
@@ -384,9 +373,25 @@ class shelf(_pymm.ShelfBase):
                 pass
         raise AttributeError(f"shelf {self.name!r} has no variable {name!r}", name=name, obj=self)
 
+    def _set_item(self, name: str, value: Any) -> None:
+        if isinstance(value, _array.shelved_ndarray) and self._is_variable(name, value):
+            # The end of `s['x'] += 1`, which is durable already, or of stores to the array.
+            _pymm.settle_array(value)
+            return
+        handle: _pymm.Handle = self._state.handle
+        with self._changing(_store.check_name(name)):
+            _store.store(handle, handle, name, value)
+
+    def _delete_item(self, name: str) -> None:
+        with self._changing(_store.check_name(name)):
+            try:
+                self._state.handle.erase(name)
+            except NotFound:
+                raise KeyError(name) from None
+
     def _assign(self, name: str, value: Any) -> None:
         self._check_attribute(name)
-        self[name] = value
+        self._set_item(name, value)
 
     def _delete(self, name: str) -> None:
         self._check_attribute(name)

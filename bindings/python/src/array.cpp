@@ -430,6 +430,13 @@ std::uint64_t ArrayView::nbytes() const noexcept {
 
 bool is_shelved_array(PyObject* object) noexcept { return PyObject_TypeCheck(object, array_base); }
 
+bool is_plain_array(PyObject* object) noexcept {
+    if (Py_TYPE(object) != ndarray) return false;
+    const Ref base(PyObject_GetAttr(object, text_base));
+    if (!base) PyErr_Clear();
+    return base.get() == Py_None;
+}
+
 Block* find_block(PyObject* array) noexcept {
     // Each step is kept alive by the one before, and the first by the caller.
     for (PyObject* at = array; PyObject_TypeCheck(at, ndarray) || PyObject_TypeCheck(at, void_scalar);) {

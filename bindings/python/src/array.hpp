@@ -56,6 +56,9 @@ int settle_array(PyObject* array, int borrowed) noexcept;
 /// An array becomes what is kept of a variable.
 void note_load() noexcept;
 
+/// Whether `object` is a numpy.ndarray itself, of no subclass, and owns its memory.
+bool is_plain_array(PyObject* object) noexcept;
+
 /// Whether `object` is an instance of ArrayBase.
 bool is_shelved_array(PyObject* object) noexcept;
 

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "arena.hpp"
 #include "array.hpp"
 #include "ref.hpp"
 
@@ -46,6 +47,8 @@ Shelf& shelf_of(PyObject* self) { return *reinterpret_cast<Shelf*>(self); }
 PyObject* text_missing = nullptr;
 PyObject* text_assign = nullptr;
 PyObject* text_delete = nullptr;
+PyObject* text_set_item = nullptr;
+PyObject* text_delete_item = nullptr;
 PyObject* text_class = nullptr;
 // pymm.shelf, and its twin for when all variables are open. Subclasses of users stay what they are.
 PyTypeObject* plain_class = nullptr;
@@ -114,10 +117,19 @@ int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
         // The end of `s.x += 1`, or `s.x = a` where `a` is s.x and was stored to.
         const Slot& slot = slot_of(self, name);
         if (slot.name == name && slot.value == value) return settle_array(value, 1);
+        const Assigned assigned(value);
         PyObject* const arguments[] = {self, name, value};
         result = Ref(PyObject_VectorcallMethod(text_assign, arguments, 3, nullptr));
     }
     return result ? 0 : -1;
+}
+
+/// `s[name] = value` and `del s[name]`.
+int set_item(PyObject* self, PyObject* name, PyObject* value) {
+    if (value == nullptr) return Ref(PyObject_CallMethodOneArg(self, text_delete_item, name)) ? 0 : -1;
+    const Assigned assigned(value);
+    PyObject* const arguments[] = {self, name, value};
+    return Ref(PyObject_VectorcallMethod(text_set_item, arguments, 3, nullptr)) ? 0 : -1;
 }
 
 bool become(PyObject* self, PyTypeObject* from, PyTypeObject* to) {
@@ -255,12 +267,15 @@ void add_shelf_type(py::module_& module) {
     text_missing = PyUnicode_InternFromString("_missing");
     text_assign = PyUnicode_InternFromString("_assign");
     text_delete = PyUnicode_InternFromString("_delete");
+    text_set_item = PyUnicode_InternFromString("_set_item");
+    text_delete_item = PyUnicode_InternFromString("_delete_item");
     text_class = PyUnicode_InternFromString("__class__");
     PyType_Slot slots[] = {
         {Py_tp_new, reinterpret_cast<void*>(create)},
         {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
         {Py_tp_getattro, reinterpret_cast<void*>(get_attribute)},
         {Py_tp_setattro, reinterpret_cast<void*>(set_attribute)},
+        {Py_mp_ass_subscript, reinterpret_cast<void*>(set_item)},
         {Py_tp_methods, methods},
         {Py_tp_members, members},
         {Py_tp_doc, const_cast<char*>("Attribute access of a shelf.")},

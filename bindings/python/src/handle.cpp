@@ -10,8 +10,10 @@
 
 #include <pymm/namespace.hpp>
 
+#include "arena.hpp"
 #include "array.hpp"
 #include "block.hpp"
+#include "numpy_allocator.hpp"
 #include "ref.hpp"
 
 namespace py = pybind11;
@@ -55,17 +57,22 @@ Type scalar_type(int kind, std::string dtype, std::uint32_t itemsize) {
 
 // --- what Handle and Batch have in common -------------------------------------------------------
 
-/// Copies a contiguous NumPy array from its own memory: a memory-mapped file is never read whole.
-template <class Target>
-void put_array(Target& target, const std::string& name, py::handle array, std::string dtype, bool fortran) {
-    const ArrayView view(array.ptr());
+Type contiguous_type(const ArrayView& view, std::string dtype, bool fortran) {
     if (!view) throw py::error_already_set();
-    const Type type = Type::array(std::move(dtype), static_cast<std::uint32_t>(view->itemsize),
-                                  std::vector<std::int64_t>(view->shape, view->shape + view->nd), fortran);
+    Type type = Type::array(std::move(dtype), static_cast<std::uint32_t>(view->itemsize),
+                            std::vector<std::int64_t>(view->shape, view->shape + view->nd), fortran);
     // The flags of __array_struct__ are wrong for structured dtypes.
     for (std::size_t d = 0; type.nbytes() != 0 && d < type.shape.size(); ++d)
         if (type.shape[d] != 1 && type.strides[d] != view->strides[d])
             throw py::value_error("put_array: the array is not contiguous in the order given");
+    return type;
+}
+
+/// Copies a contiguous NumPy array from its own memory: a memory-mapped file is never read whole.
+template <class Target>
+void put_array(Target& target, const std::string& name, py::handle array, std::string dtype, bool fortran) {
+    const ArrayView view(array.ptr());
+    const Type type = contiguous_type(view, std::move(dtype), fortran);
     const std::span bytes(static_cast<const std::byte*>(view->data), type.nbytes());
     unlocked([&] { target.put(name, bytes, type); });
 }
@@ -268,6 +275,8 @@ void add_handle_types(py::module_& module) {
     py::class_<Stage>(module, "Stage", "Space for an array, to be filled and then put.")
         .def("memory", &Stage::memory, "Valid until it is put; the caller keeps the Stage.");
 
+    module.def("leave_arena", [](py::handle before) { restore_allocator(before.ptr()); }, "before"_a);
+
     py::class_<Batch>(module, "Batch", "Several changes that become durable together.")
         .def("put_array", &put_array<Batch>, "name"_a, "array"_a, "dtype"_a, "fortran"_a)
         .def("put_value", &put_value<Batch>, "name"_a, "data"_a, "kind"_a, "dtype"_a = "",
@@ -293,7 +302,9 @@ void add_handle_types(py::module_& module) {
         .def_property_readonly("is_open", [](Handle& h) { return h.shelf().is_open(); })
         .def("put_array",
              [](Handle& h, const std::string& name, py::handle array, std::string dtype, bool fortran) {
-                 put_array(h.shelf(), name, array, std::move(dtype), fortran);
+                 const Type type = contiguous_type(ArrayView(array.ptr()), dtype, fortran);
+                 if (!adopt(h.shelf(), name, array.ptr(), type))
+                     put_array(h.shelf(), name, array, std::move(dtype), fortran);
              })
         .def("put_value",
              [](Handle& h, const std::string& name, py::handle data, int kind, std::string dtype,
@@ -305,6 +316,9 @@ void add_handle_types(py::module_& module) {
              [](Handle& h, const std::string& name, Stage& stage) {
                  unlocked([&] { h.shelf().put(name, stage.take()); });
              })
+        .def("enter_arena",
+             [](Handle& h) { return py::reinterpret_steal<py::object>(enter_arena(h.shelf()).release()); },
+             "What leave_arena() takes.")
         .def("stage", &Handle::stage, "dtype"_a, "itemsize"_a, "shape"_a, "fortran"_a, "zero"_a)
         .def("get", &Handle::get, "Block of a variable; KeyError when there is none.")
         .def("is_current", &Handle::is_current)
