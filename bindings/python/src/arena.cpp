@@ -1,5 +1,7 @@
 #include "arena.hpp"
 
+#include <pthread.h>
+
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -104,7 +106,12 @@ bool nobody_else_has(PyObject* object) noexcept {
 
 }  // namespace
 
-Ref enter_arena(Shelf& shelf) { return install_allocator(std::make_unique<Arena>(shelf), "pymm_arena", kLeast); }
+Ref enter_arena(Shelf& shelf) {
+    // A child must not find the lock held by a thread that it does not have.
+    static const int forks = ::pthread_atfork([] { lock().lock(); }, [] { lock().unlock(); }, [] { lock().unlock(); });
+    if (forks != 0) throw std::bad_alloc();
+    return install_allocator(std::make_unique<Arena>(shelf), "pymm_arena", kLeast);
+}
 
 Assigned::Assigned(PyObject* object) noexcept
     : outer_(std::exchange(temporary, nobody_else_has(object) ? object : nullptr)) {}
@@ -121,7 +128,8 @@ bool adopt(Shelf& shelf, const std::string& name, PyObject* array, const Type& t
     {
         const std::lock_guard guard(lock());
         const auto it = pieces().find(view->data);
-        if (it == pieces().end() || it->second.shelf != shelf.identity() || it->second.frees != 1 || size < kLeast)
+        if (it == pieces().end() || it->second.shelf != shelf.identity() || it->second.frees != 1 || size < kLeast ||
+            size > it->second.size)
             return false;
         piece = &it->second;  // stays there until NumPy frees the array, which is alive
         staged = std::move(piece->staged);
