@@ -23,7 +23,7 @@ class Arena:
     `b` and `s.x` stay two arrays. An array that is not assigned gives its space back when it goes; after a
     crash all of it is free.
 
-    On persistent memory and in tmpfs this takes a third to a half of the time. On a disk it takes longer, as pages that
+    On persistent memory and in tmpfs this saves a large result half of the time or more. On a disk it takes longer, as pages that
     are stored to one by one are written more slowly than a copy in one piece; there an arena is for results that
     are larger than DRAM.
 
