@@ -112,6 +112,12 @@ const std::map<std::string, Structure> kStructures{
         F(Entry, name_size), F(Entry, type_size), F(Entry, inline_size), F(Entry, header_size)}}},
     {"TypeHeader", {sizeof(TypeHeader), {F(TypeHeader, kind), F(TypeHeader, dimensions), F(TypeHeader, dtype_size),
         F(TypeHeader, itemsize)}}},
+    {"TreeSlot", {sizeof(TreeSlot), {F(TreeSlot, tag), F(TreeSlot, size), F(TreeSlot, value)}}},
+    {"TreeHeader", {sizeof(TreeHeader), {F(TreeHeader, magic), F(TreeHeader, version), F(TreeHeader, crc),
+        F(TreeHeader, size), F(TreeHeader, meta), F(TreeHeader, root)}}},
+    {"TreeItem", {sizeof(TreeItem), {F(TreeItem, key), F(TreeItem, value)}}},
+    {"TreeIndex", {sizeof(TreeIndex), {F(TreeIndex, number), F(TreeIndex, hash)}}},
+    {"TreeArray", {sizeof(TreeArray), {F(TreeArray, offset), F(TreeArray, size)}}},
     {"ExtentHeader", {sizeof(ExtentHeader), {F(ExtentHeader, magic), F(ExtentHeader, uuid),
         F(ExtentHeader, own_offset), F(ExtentHeader, offset), F(ExtentHeader, extent), F(ExtentHeader, size),
         F(ExtentHeader, id), F(ExtentHeader, sequence), F(ExtentHeader, created_ns), F(ExtentHeader, update),
@@ -141,7 +147,9 @@ const std::map<std::string, std::uint64_t> kConstants{
     C(RecordType::put), C(RecordType::erase), C(RecordType::alloc), C(RecordType::free),
     C(PageType::run), C(PageType::leaf), C(PageType::index), C(PageType::space), C(PageType::filter),
     C(Kind::raw), C(Kind::ndarray), C(Kind::string), C(Kind::bytes), C(Kind::integer), C(Kind::real),
-    C(Kind::complex), C(Kind::boolean), C(Kind::none), C(Kind::scalar),
+    C(Kind::complex), C(Kind::boolean), C(Kind::none), C(Kind::scalar), C(Kind::tree),
+    C(kTreeMagic), C(kTreeVersion), C(kTreeBlock), C(kTreeAlign), C(kTreeDepth), C(kTreeList), C(kTreeTuple),
+    C(kTreeDict), C(kTreeOrderedDict),
 };
 #undef C
 
@@ -215,17 +223,19 @@ TEST_CASE("headings show the magic of their structure") {
                                                         {"DataHeader", kDataMagic},
                                                         {"CommitHeader", kCommitMagic},
                                                         {"ExtentHeader", kExtentMagic},
+                                                        {"TreeHeader", kTreeMagic},
                                                         {"PageHeader", kPageMagic}});
     const auto text = [](std::uint64_t magic) { return std::string(reinterpret_cast<const char*>(&magic), 8); };
     CHECK(text(kSuperblockMagic) == "PYMMSHLF");
     CHECK(text(kDataMagic) == "PYMMDATA");
     CHECK(text(kExtentMagic) == "PYMMBLOB");
+    CHECK(text(kTreeMagic) == "PYMMTREE");
 }
 
 TEST_CASE("kinds and flags, as their tables have them") {
     for (const Table& table : tables()) {
         if (table.columns.front() == "Kind") {
-            CHECK(table.rows.size() == 10);
+            CHECK(table.rows.size() == 11);
             for (const auto& row : table.rows) CHECK(kind_name(static_cast<Kind>(std::stoi(row[0]))) == row[1]);
         }
         if (table.columns.front() == "Bit")

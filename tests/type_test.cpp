@@ -27,7 +27,7 @@ std::vector<std::byte> encoded(const Type& type) {
 
 Type any_type() {
     Type type;
-    type.kind = static_cast<Kind>(*rc::gen::inRange(0, 10));
+    type.kind = static_cast<Kind>(*rc::gen::inRange(0, 11));
     type.dtype = *rc::gen::arbitrary<std::string>();
     type.itemsize = *rc::gen::arbitrary<std::uint32_t>();
     const auto n = *rc::gen::inRange<std::size_t>(0, 65);
@@ -143,7 +143,9 @@ TEST_CASE("what a blob of some size can be") {
     CHECK(!value(Kind::boolean, 0));
     CHECK(value(Kind::none, 0));
     CHECK(!value(Kind::none, 1));
-    CHECK(!value(static_cast<Kind>(10), 1));
+    CHECK(value(Kind::tree, 48));
+    CHECK(!value(Kind::tree, 47));
+    CHECK(!value(static_cast<Kind>(11), 1));
     CHECK(!value(static_cast<Kind>(255), 0));
     Type shaped = Type::value(Kind::string);
     shaped.shape = shaped.strides = {1};
@@ -200,7 +202,8 @@ TEST_CASE("names of kinds") {
     CHECK(kind_name(Kind::raw) == "raw");
     CHECK(kind_name(Kind::ndarray) == "ndarray");
     CHECK(kind_name(Kind::scalar) == "scalar");
-    CHECK(kind_name(static_cast<Kind>(10)) == "unknown");
+    CHECK(kind_name(Kind::tree) == "tree");
+    CHECK(kind_name(static_cast<Kind>(11)) == "unknown");
     CHECK(Type::array("<f8", 8, {3}).describe() == "<f8 (3,)");
     CHECK(Type::array("<f8", 8, {3, 4}).describe() == "<f8 (3, 4)");
 }

@@ -205,6 +205,57 @@ struct TypeHeader {
 };
 static_assert(sizeof(TypeHeader) == 8);
 
+inline constexpr std::uint64_t kTreeMagic = 0x454552544d4d5950;  // "PYMMTREE"
+inline constexpr std::uint32_t kTreeVersion = 1;
+inline constexpr std::uint32_t kTreeBlock = 4096;    // metadata that one checksum covers
+inline constexpr std::uint32_t kTreeAlign = 64;      // of what lies behind the metadata
+inline constexpr std::uint32_t kTreeDepth = 100;     // containers within each other
+
+// Tags of slots besides the numbers of Kind.
+inline constexpr std::uint8_t kTreeList = 16;
+inline constexpr std::uint8_t kTreeTuple = 17;
+inline constexpr std::uint8_t kTreeDict = 18;
+inline constexpr std::uint8_t kTreeOrderedDict = 19;
+
+// A value, wherever it stands in a tree. Offsets are from the tree's start.
+struct TreeSlot {
+    std::uint8_t tag;
+    std::array<std::uint8_t, 7> size;  // bytes, or elements, as a number of 56 bits
+    std::uint64_t value;               // up to 8 bytes themselves, else an offset
+};
+static_assert(sizeof(TreeSlot) == 16);
+
+// At the start of a tree, which is the content of a blob.
+struct TreeHeader {
+    std::uint64_t magic;
+    std::uint32_t version;
+    std::uint32_t crc;   // of this header, itself taken as 0
+    std::uint64_t size;  // of the tree
+    std::uint64_t meta;  // end of the metadata; their checksums follow
+    TreeSlot root;
+};
+static_assert(sizeof(TreeHeader) == 48);
+
+struct TreeItem {
+    TreeSlot key;
+    TreeSlot value;
+};
+static_assert(sizeof(TreeItem) == 32);
+
+// One word of a dict's index. Sorted by hash, then number: as a u64 they ascend.
+struct TreeIndex {
+    std::uint32_t number;  // of the item
+    std::uint32_t hash;
+};
+static_assert(sizeof(TreeIndex) == 8);
+
+// What the slot of an array or scalar refers to. The type descriptor follows.
+struct TreeArray {
+    std::uint64_t offset;
+    std::uint64_t size;
+};
+static_assert(sizeof(TreeArray) == 16);
+
 inline constexpr std::uint64_t kExtentMagic = 0x424f4c424d4d5950;  // "PYMMBLOB"
 
 // In front of a small blob's data, elsewhere for blobs that own their pages.

@@ -13,7 +13,8 @@ namespace pymm {
 
 std::string_view kind_name(Kind kind) noexcept {
     static constexpr std::string_view names[] = {"raw",     "ndarray", "string",  "bytes", "integer",
-                                                 "real",    "complex", "boolean", "none",  "scalar"};
+                                                 "real",    "complex", "boolean", "none",  "scalar",
+                                                 "tree"};
     const auto i = static_cast<std::size_t>(kind);
     return i < std::size(names) ? names[i] : "unknown";
 }

@@ -45,7 +45,7 @@ bool decode_type(std::span<const std::byte> bytes, Type& out) {
 }
 
 const char* type_problem(const Type& type, std::uint64_t size) noexcept {
-    if (static_cast<std::uint8_t>(type.kind) > static_cast<std::uint8_t>(Kind::scalar))
+    if (static_cast<std::uint8_t>(type.kind) > static_cast<std::uint8_t>(Kind::tree))
         return "unknown kind";
     if (type.shape.size() != type.strides.size()) return "shape and strides differ in length";
     if (type.shape.size() > Type::max_dimensions) return "more than 64 dimensions";
@@ -60,6 +60,7 @@ const char* type_problem(const Type& type, std::uint64_t size) noexcept {
             case Kind::complex: return size == 16 ? nullptr : "a complex has 16 bytes";
             case Kind::boolean: return size == 1 ? nullptr : "a boolean has 1 byte";
             case Kind::none: return size == 0 ? nullptr : "none has no bytes";
+            case Kind::tree: return size >= sizeof(TreeHeader) ? nullptr : "a tree has at least 48 bytes";
             case Kind::integer: return size != 0 ? nullptr : "an integer has at least 1 byte";
             default: return nullptr;
         }

@@ -9,6 +9,7 @@
 #include "report.hpp"
 #include "text.hpp"
 #include "transfer.hpp"
+#include "tree_text.hpp"
 
 namespace pymmctl {
 namespace {
@@ -20,6 +21,7 @@ struct GetOptions {
 
 struct CatOptions {
     std::vector<std::string> paths;
+    bool json = false;
 };
 
 bool has_elements(const pymm::Type& type) {
@@ -39,11 +41,18 @@ struct Output {
     bool bytes = true;
 };
 
-Output text_of(const pymm::View& view) {
+Output text_of(const pymm::View& view, const std::string& given, bool json = false) {
     const pymm::Kind kind = view.type().kind;
     if (kind != pymm::Kind::raw && kind != pymm::Kind::ndarray) view.check_readable();
+    if (json && kind != pymm::Kind::tree)
+        throw Failure(Exit::usage, given + ": is no list, tuple or dict: leave --json out");
     std::string text;
-    if (value_text(view.type(), view.bytes(), text)) return {text + "\n", false};
+    try {
+        if (json) return {tree_json(view.bytes()) + "\n", false};
+        if (value_text(view.type(), view.bytes(), text)) return {text + "\n", false};
+    } catch (const pymm::CorruptError& error) {
+        throw Failure(Exit::corrupt, given + ": " + error.what());
+    }
     return {};
 }
 
@@ -58,7 +67,7 @@ Exit get(const GetOptions& options, const Context& context) {
         throw Failure(Exit::usage, at.given + ": is an array, and standard output a terminal: "
                                               "give a file, or '-' to insist");
     Output output;
-    if (format == "text") output = text_of(view);
+    if (format == "text") output = text_of(view, at.given);
     if (format == "npy") {
         output.text = npy_header(view.type(), at.given);
         if (view.type().nbytes() != view.bytes().size())
@@ -83,7 +92,7 @@ Exit cat(const CatOptions& options, const Context& context) {
             const pymm::Shelf shelf = open_for_reading(at);
             find_blob(shelf, at);
             const pymm::View view = shelf.get(at.blob);
-            const Output output = text_of(view);
+            const Output output = text_of(view, at.given, options.json);
             const std::string name = "standard output";
             write_all(STDOUT_FILENO, std::as_bytes(std::span(output.text)), name);
             if (output.bytes)
@@ -104,7 +113,7 @@ void add_get(CLI::App& app, Context& context) {
     command
         ->add_option("--format", options->format,
                      "npy, raw, text, or auto: .npy for arrays unless FILE ends otherwise, text for "
-                     "numbers, else the bytes")
+                     "numbers and containers, else the bytes")
         ->check(CLI::IsMember({"auto", "npy", "raw", "text"}));
     command->add_flag("-n,--no-replace", options->keep, "Fail (exit code 4) if FILE exists");
     on_run(command, context, options, get);
@@ -113,9 +122,10 @@ void add_get(CLI::App& app, Context& context) {
 void add_cat(CLI::App& app, Context& context) {
     auto options = std::make_shared<CatOptions>();
     auto* command = app.add_subcommand(
-        "cat", "Print blobs: numbers as text, everything else byte by byte");
+        "cat", "Print blobs: numbers and containers as text, everything else byte by byte");
     command->add_option("PATH", options->paths, "NAMESPACE/SHELF/BLOB; several are allowed")
         ->required();
+    command->add_flag("--json", options->json, "Lists, tuples and dicts as JSON, all of each");
     on_run(command, context, options, cat);
 }
 

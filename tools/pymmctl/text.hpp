@@ -30,8 +30,8 @@ std::string for_fd(int fd, std::string_view text);
 /// Strict: no surrogates, nothing overlong, at most U+10FFFF.
 bool is_utf8(std::span<const std::byte> bytes) noexcept;
 
-/// The value of a number, boolean, None or simple NumPy scalar, as Python would print it. False
-/// for other kinds, whose bytes are their text.
+/// The value of a number, boolean, None, container or simple NumPy scalar, as Python would print it. False
+/// for other kinds, whose bytes are their text. Throws CorruptError for a damaged container.
 bool value_text(const pymm::Type& type, std::span<const std::byte> bytes, std::string& text);
 
 }  // namespace pymmctl

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "text.hpp"
+#include "tree_text.hpp"
 
 namespace pymmctl {
 namespace {
@@ -136,6 +137,7 @@ bool value_text(const pymm::Type& type, std::span<const std::byte> bytes, std::s
             text = bytes[0] == std::byte{0} ? "False" : "True";
             return true;
         case pymm::Kind::none: text = "None"; return true;
+        case pymm::Kind::tree: text = tree_text(bytes); return true;
         case pymm::Kind::scalar: return scalar_text(type, bytes, text);
         case pymm::Kind::raw:
         case pymm::Kind::ndarray:

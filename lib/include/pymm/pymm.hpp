@@ -11,5 +11,6 @@
 #include <pymm/map.hpp>
 #include <pymm/namespace.hpp>
 #include <pymm/shelf.hpp>
+#include <pymm/tree.hpp>
 #include <pymm/type.hpp>
 #include <pymm/version.hpp>

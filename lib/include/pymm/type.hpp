@@ -21,6 +21,7 @@ enum class Kind : std::uint8_t {
     boolean = 7,  ///< one byte, 0 or 1
     none = 8,     ///< no value; zero bytes
     scalar = 9,   ///< one element of `dtype` (a NumPy scalar)
+    tree = 10,    ///< lists, tuples and dicts with all that is in them: <pymm/tree.hpp>
 };
 
 /// Name of a kind as tools print it ("ndarray", "string" ...); "unknown" for other numbers.
@@ -42,7 +43,7 @@ struct Type {
 
     /// Untyped bytes.
     static Type raw() { return {}; }
-    /// A value kind without elements (string, bytes, integer, real, complex, boolean, none).
+    /// A value kind without elements (string, bytes, integer, real, complex, boolean, none, tree).
     static Type value(Kind kind);
     /// A contiguous array in C (last index fastest) or Fortran (first index fastest) order.
     /// Throws InvalidArgumentError when the byte size overflows or there are too many dimensions.

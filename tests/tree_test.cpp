@@ -1,0 +1,339 @@
+// Trees: what a reader finds in sound ones, and that it survives all others.
+#include <doctest/doctest.h>
+#include <rapidcheck.h>
+
+#include <pymm/tree.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "format/layout.hpp"
+#include "format/type_codec.hpp"
+
+using namespace pymm;
+using namespace pymm::format;
+
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+/// Makes trees as a writer does, and such as none does.
+class Maker {
+public:
+    Bytes meta = Bytes(sizeof(TreeHeader));
+    Bytes rest;
+
+    std::uint64_t reserve(std::size_t size) {
+        meta.resize((meta.size() + 7) / 8 * 8);
+        const std::uint64_t at = meta.size();
+        meta.resize(at + size);
+        return at;
+    }
+    void slot(std::uint64_t at, unsigned tag, std::uint64_t size, std::uint64_t value) {
+        const std::uint64_t head = size << 8 | tag;
+        std::memcpy(meta.data() + at, &head, 8);
+        std::memcpy(meta.data() + at + 8, &value, 8);
+    }
+    void integer(std::uint64_t at, std::int8_t value) { slot(at, 4, 1, static_cast<std::uint8_t>(value)); }
+    void text(std::uint64_t at, std::string_view text) {
+        if (text.size() <= 8) {
+            std::uint64_t value = 0;
+            std::memcpy(&value, text.data(), text.size());
+            return slot(at, 2, text.size(), value);
+        }
+        const std::uint64_t place = meta.size();
+        const auto bytes = std::as_bytes(std::span(text));
+        meta.insert(meta.end(), bytes.begin(), bytes.end());
+        slot(at, 2, text.size(), place);
+    }
+    std::uint64_t container(std::uint64_t at, unsigned tag, std::uint64_t count) {
+        const std::uint64_t place = reserve(count * (tag >= kTreeDict ? 40 : 16));
+        slot(at, tag, count, count == 0 ? 0 : place);
+        return place;
+    }
+    /// A dict of texts and small numbers.
+    void dict(std::uint64_t at, const std::vector<std::string>& keys) {
+        const std::uint64_t place = container(at, kTreeDict, keys.size());
+        std::vector<std::uint64_t> words;
+        for (std::size_t i = 0; i < keys.size(); ++i) {
+            text(place + 32 * i, keys[i]);
+            integer(place + 32 * i + 16, static_cast<std::int8_t>(i));
+            const std::string hashed = "\2" + keys[i];
+            words.push_back(std::uint64_t{tree_checksum(std::as_bytes(std::span(hashed)))} << 32 | i);
+        }
+        std::sort(words.begin(), words.end());
+        if (!words.empty()) std::memcpy(meta.data() + place + 32 * keys.size(), words.data(), 8 * words.size());
+    }
+    /// An array; the data is to follow in `rest`.
+    void array(std::uint64_t at, const Type& type, std::uint64_t offset, std::uint64_t size) {
+        const std::size_t described = encoded_type_size(type);
+        const std::uint64_t place = reserve(16 + described);
+        std::memcpy(meta.data() + place, &offset, 8);
+        std::memcpy(meta.data() + place + 8, &size, 8);
+        encode_type(type, meta.data() + place + 16);
+        slot(at, static_cast<unsigned>(type.kind), 16 + described, place);
+    }
+    Bytes finish() {
+        reserve(0);
+        const std::uint64_t end = meta.size(), blocks = (end + 4095) / 4096;
+        Bytes tree(end + 4 * blocks);
+        if (!rest.empty()) tree.resize((tree.size() + 63) / 64 * 64);
+        tree.insert(tree.end(), rest.begin(), rest.end());
+        TreeHeader header{};
+        header.magic = kTreeMagic;
+        header.version = kTreeVersion;
+        header.size = tree.size();
+        header.meta = end;
+        std::memcpy(&header.root, meta.data() + offsetof(TreeHeader, root), 16);
+        header.crc = tree_checksum(std::as_bytes(std::span(&header, 1)));
+        std::memcpy(meta.data(), &header, sizeof header);
+        std::copy(meta.begin(), meta.end(), tree.begin());
+        for (std::uint64_t k = 0; k < blocks; ++k) {
+            const std::uint32_t crc =
+                tree_checksum(std::span(meta).subspan(4096 * k, std::min<std::uint64_t>(4096, end - 4096 * k)));
+            std::memcpy(tree.data() + end + 4 * k, &crc, 4);
+        }
+        return tree;
+    }
+};
+
+constexpr std::uint64_t kRoot = offsetof(TreeHeader, root);
+
+/// [7, "text", {"alpha": 0, "longer than eight": 1}, array([1., 2.]), None]
+Bytes sample() {
+    Maker m;
+    const std::uint64_t at = m.container(kRoot, kTreeList, 5);
+    m.integer(at, 7);
+    m.text(at + 16, "text");
+    m.dict(at + 32, {"alpha", "longer than eight"});
+    const double elements[] = {1, 2};
+    const auto bytes = std::as_bytes(std::span(elements));
+    m.rest.assign(bytes.begin(), bytes.end());
+    m.slot(at + 64, 8, 0, 0);
+    // The rest starts behind the metadata and one checksum; the description of the array has 27 bytes and 16.
+    const std::uint64_t end = (m.meta.size() + 7) / 8 * 8 + 48;
+    m.array(at + 48, Type::array("<f8", 8, {2}), (end + 4 + 63) / 64 * 64, 16);
+    return m.finish();
+}
+
+/// Everything that there is to see, as text; ends, and reads nothing outside, for the sanitizer to see.
+std::string seen(const Bytes& bytes) {
+    // A vector of its own, so that the first byte behind it is not ours.
+    const Bytes exact(bytes);
+    std::string text;
+    const Tree tree{std::span(exact)};
+    tree.check();
+    tree.walk([&](const TreeNode& node, unsigned depth) {
+        text += std::to_string(depth) + ":" + std::to_string(static_cast<int>(node.kind()));
+        if (!node.is_container())
+            for (const std::byte byte : node.bytes()) text += "," + std::to_string(std::to_integer<int>(byte));
+        if (node.is_dict()) text += node.find("alpha") ? "+" : "-";
+        text += ' ';
+        return true;
+    });
+    return text;
+}
+
+bool refused(const Bytes& bytes) {
+    try {
+        (void)seen(bytes);
+        return false;
+    } catch (const CorruptError&) {
+        return true;
+    } catch (const VersionError&) {
+        return true;
+    }
+}
+
+}  // namespace
+
+TEST_CASE("a tree gives back what it was made of") {
+    const Bytes bytes = sample();
+    const TreeNode root = Tree(bytes).root();
+    REQUIRE(root.kind() == TreeKind::list);
+    REQUIRE(root.size() == 5);
+    CHECK(root.at(0).kind() == TreeKind::integer);
+    const TreeNode number = root.at(0);
+    CHECK(number.bytes()[0] == std::byte{7});
+    const TreeNode text = root.at(1);
+    CHECK(text.text() == "text");
+    const TreeNode dict = root.at(2);
+    REQUIRE(dict.is_dict());
+    const TreeNode key = dict.key(1);
+    CHECK(key.text() == "longer than eight");
+    const auto found = dict.find("longer than eight");
+    REQUIRE(found);
+    CHECK(found->bytes()[0] == std::byte{1});
+    CHECK(!dict.find("beta"));
+    const TreeNode array = root.at(3);
+    CHECK(array.type() == Type::array("<f8", 8, {2}));
+    double second;
+    std::memcpy(&second, array.bytes().data() + 8, 8);
+    CHECK(second == 2);
+    CHECK(root.at(4).kind() == TreeKind::none);
+    CHECK_THROWS_AS(root.at(5), InvalidArgumentError);
+    CHECK_THROWS_AS(root.bytes(), InvalidArgumentError);
+    CHECK_THROWS_AS(number.text(), InvalidArgumentError);
+    Tree(bytes).check();
+}
+
+TEST_CASE("a dict of many keys finds each of them, and no other") {
+    std::vector<std::string> keys;
+    for (int i = 0; i < 1000; ++i) keys.push_back("key " + std::to_string(i));
+    Maker m;
+    m.dict(kRoot, keys);
+    const Bytes bytes = m.finish();
+    const TreeNode dict = Tree(bytes).root();
+    for (int i = 0; i < 1000; ++i) {
+        const auto found = dict.find(keys[static_cast<std::size_t>(i)]);
+        REQUIRE(found);
+        CHECK(found->bytes()[0] == static_cast<std::byte>(i));
+    }
+    CHECK(!dict.find("key 1000"));
+    CHECK(!dict.find(""));
+}
+
+TEST_CASE("every bit of the metadata counts: a flipped one is an error, or changes nothing") {
+    const Bytes sound = sample();
+    const std::string expected = seen(sound);
+    std::uint64_t meta;
+    std::memcpy(&meta, sound.data() + offsetof(TreeHeader, meta), 8);
+    for (std::size_t at = 0; at < sound.size(); ++at)
+        for (unsigned bit = 0; bit < 8; ++bit) {
+            Bytes bytes = sound;
+            bytes[at] ^= static_cast<std::byte>(1u << bit);
+            CAPTURE(at);
+            const bool in_array = at >= sound.size() - 16;
+            if (at < meta + 4) CHECK(refused(bytes));
+            else if (!in_array) CHECK(seen(bytes) == expected);
+        }
+}
+
+TEST_CASE("a tree that was cut off is refused at every length") {
+    Bytes bytes = sample();
+    while (!bytes.empty()) {
+        bytes.pop_back();
+        CHECK(refused(bytes));
+    }
+}
+
+TEST_CASE("forged slots with right checksums are refused") {
+    const auto forged = [](unsigned tag, std::uint64_t size, std::uint64_t value) {
+        Maker m;
+        const std::uint64_t at = m.container(kRoot, kTreeList, 2);
+        m.integer(at, 1);
+        m.slot(at + 16, tag, size, value);
+        return m.finish();
+    };
+    constexpr std::uint64_t all = (std::uint64_t{1} << 56) - 1, most = ~std::uint64_t{0};
+    CHECK(!refused(forged(4, 1, 5)));
+    for (const unsigned tag : {0u, 10u, 15u, 20u, 255u}) CHECK(refused(forged(tag, 0, 0)));
+    for (const unsigned tag : {1u, 2u, 3u, 4u, 9u, 16u, 17u, 18u, 19u})
+        for (const std::uint64_t size : {std::uint64_t{9}, std::uint64_t{17}, std::uint64_t{4096}, all / 40, all})
+            for (const std::uint64_t value : {std::uint64_t{0}, std::uint64_t{32}, std::uint64_t{48}, std::uint64_t{64},
+                                              std::uint64_t{72}, std::uint64_t{80}, std::uint64_t{1000}, most - 8, most})
+                CHECK_MESSAGE(refused(forged(tag, size, value)), tag << " " << size << " " << value);
+    CHECK(refused(forged(7, 1, 2)));            // a boolean
+    CHECK(refused(forged(2, 1, 'a' | 1 << 8)));  // more than its size
+    CHECK(refused(forged(5, 4, 0)));
+    CHECK(refused(forged(6, 8, 0)));
+    CHECK(refused(forged(8, 1, 0)));
+    CHECK(refused(forged(4, 0, 0)));
+    CHECK(refused(forged(16, 1, 64)));  // the slot itself
+    CHECK(refused(forged(16, 1, 48)));  // what is around it
+}
+
+TEST_CASE("forged arrays with right checksums are refused") {
+    const auto forged = [](const Type& type, std::uint64_t offset, std::uint64_t size) {
+        Maker m;
+        m.rest.resize(256);
+        m.array(m.container(kRoot, kTreeList, 1), type, offset, size);
+        return m.finish();
+    };
+    const Type type = Type::array("<f8", 8, {2, 2});
+    CHECK(!refused(forged(type, 192, 32)));
+    for (const std::uint64_t offset : {0, 48, 64, 128, 193, 200, 448, 512, 1 << 20}) {
+        CAPTURE(offset);
+        CHECK(refused(forged(type, offset, 32)));
+    }
+    CHECK(refused(forged(type, ~std::uint64_t{0} - 63, 32)));
+    CHECK(refused(forged(type, 192, 31)));
+    CHECK(refused(forged(type, 192, 256)));
+    Type wide = type;
+    wide.strides = {64, 8};
+    CHECK(refused(forged(wide, 192, 32)));
+    wide.strides = {-16, 8};
+    CHECK(refused(forged(wide, 192, 32)));
+    wide.shape = {std::int64_t{1} << 62, 4};
+    CHECK(refused(forged(wide, 192, 32)));
+}
+
+TEST_CASE("parts that are used several times do not make a reader endless") {
+    // Each list holds the next one ten times: 10^90 elements in 14 KiB.
+    Maker m;
+    std::uint64_t at = m.container(kRoot, kTreeList, 10);
+    for (int depth = 1; depth < 90; ++depth) {
+        const std::uint64_t next = m.reserve(160);
+        for (std::uint64_t i = 0; i < 10; ++i) m.slot(at + 16 * i, kTreeList, 10, next);
+        at = next;
+    }
+    for (std::uint64_t i = 0; i < 10; ++i) m.integer(at + 16 * i, 1);
+    CHECK(refused(m.finish()));
+
+    // A hundred texts that are the same half of the tree.
+    Maker n;
+    const std::uint64_t texts = n.container(kRoot, kTreeList, 100);
+    const std::uint64_t place = n.reserve(2000);
+    for (std::uint64_t i = 0; i < 100; ++i) n.slot(texts + 16 * i, 3, 2000, place);
+    CHECK(refused(n.finish()));
+}
+
+TEST_CASE("a hundred containers within each other are read, one more is refused") {
+    for (const int depth : {100, 101}) {
+        Maker m;
+        std::uint64_t at = kRoot;
+        for (int i = 0; i < depth; ++i) at = m.container(at, i % 2 != 0 ? kTreeList : kTreeTuple, 1);
+        m.integer(at, 1);
+        CHECK(refused(m.finish()) == (depth == 101));
+    }
+}
+
+TEST_CASE("what cannot be a key is refused, and an index may say anything") {
+    for (const unsigned tag : {16u, 18u, 19u}) {
+        Maker m;
+        const std::uint64_t at = m.container(kRoot, kTreeDict, 1);
+        m.slot(at, tag, 0, 0);
+        m.integer(at + 16, 1);
+        CHECK(refused(m.finish()));
+    }
+    Maker m;
+    m.dict(kRoot, {"alpha", "b"});
+    std::uint64_t word;
+    const std::uint64_t index = sizeof(TreeHeader) + 64;
+    for (const std::uint64_t number : {std::uint64_t{2}, std::uint64_t{0xffffffff}}) {
+        for (int i = 0; i < 2; ++i) {
+            std::memcpy(&word, m.meta.data() + index + 8 * i, 8);
+            word = (word >> 32 << 32) | number;
+            std::memcpy(m.meta.data() + index + 8 * i, &word, 8);
+        }
+        CHECK(refused(m.finish()));
+    }
+}
+
+TEST_CASE("arbitrary metadata under right checksums: an answer or an error") {
+    REQUIRE(rc::check([](const std::vector<std::uint8_t>& raw) {
+        Maker m;
+        m.container(kRoot, *rc::gen::element(16u, 17u, 18u, 19u), *rc::gen::inRange(0u, 20u));
+        for (std::size_t i = 0; i < raw.size(); ++i) {
+            // Plausible numbers, or nothing but the first check is ever met.
+            const std::size_t at = sizeof(TreeHeader) + i * 8;
+            if (at + 8 > m.meta.size()) m.reserve(8);
+            const std::uint64_t word = raw[i] % 3 == 0 ? std::uint64_t{raw[i]} << 8 | *rc::gen::inRange(1u, 20u)
+                                                       : std::uint64_t{raw[i]} * 8;
+            std::memcpy(m.meta.data() + at, &word, 8);
+        }
+        (void)refused(m.finish());
+    }));
+}
