@@ -12,6 +12,7 @@
 #include "check/image.hpp"
 #include "format/crc32c.hpp"
 #include "format/superblock.hpp"
+#include "format/tree.hpp"
 
 namespace pymm {
 
@@ -208,6 +209,7 @@ private:
             at += n;
             image_.progress(n);
         }
+        check_tree(entry, std::span(data.data() + e.offset, e.size), e.offset);
         if (!checked) {
             ++image_.report.unverified;
             return;
@@ -217,6 +219,18 @@ private:
         if (crc != e.content_crc && confirm_.still_so(entry))
             finding(Cure::none, entry, "content", e.offset, fmt::format("checksum {:#x}", e.content_crc),
                     fmt::format("{:#x}", crc), "restore it from a copy, or erase it");
+    }
+
+    // Trees have checksums of their own. The commit that holds a value kept inline has one, too.
+    void check_tree(const EntryView& entry, std::span<const std::byte> bytes, std::uint64_t offset) {
+        if (entry.type.empty() || entry.type[0] != static_cast<std::byte>(Kind::tree)) return;
+        const char* problem = nullptr;
+        const char** const result = &problem;
+        const std::byte* fault = nullptr;
+        if (!survives_bus_error([=]() noexcept { *result = tree_problem(bytes); }, fault))
+            return unreadable(entry, offset);
+        if (problem != nullptr && confirm_.still_so(entry))
+            finding(Cure::none, entry, "tree", offset, "a sound structure", problem);
     }
 
     void unreadable(const EntryView& entry, std::uint64_t offset) {
