@@ -1,6 +1,7 @@
 """What a shelf says of itself: inspect(), supported_types(), addresses."""
 
 import builtins
+import collections
 import ctypes
 import subprocess
 import sys
@@ -82,6 +83,10 @@ def example(name, tmp_path):
         "complex": lambda: 1j,
         "bool": lambda: True,
         "None": lambda: None,
+        "list": lambda: [1, np.zeros(3)],
+        "tuple": lambda: (1, "x"),
+        "dict": lambda: {"a": [1]},
+        "collections.OrderedDict": lambda: collections.OrderedDict(a=1),
     }[name]()
 
 
@@ -93,7 +98,7 @@ def test_supported_types_are_supported(shelf, tmp_path):
         value = example(name, tmp_path)
         if name != "None":
             module, _, cls = name.rpartition(".")
-            expected = getattr({"pymm": pymm, "numpy": np}[module], cls) if module else getattr(builtins, cls)
+            expected = getattr({"pymm": pymm, "numpy": np, "collections": collections}[module], cls) if module else getattr(builtins, cls)
             assert isinstance(value, expected)
         shelf["it"] = value
         shelf["it"]

@@ -37,6 +37,9 @@ s.erase(np.zeros(3))
 shown: str = s.inspect(verbose=True)
 kinds: list[str] = s.supported_types()
 pymm.demo()
+s.l = [1, {"a": np.zeros(3), (1, 2): "text"}, None]
+plain = s.l.plain()
+s.erase(s.l)
 del s.x
 try:
     s.close()

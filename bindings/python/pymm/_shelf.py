@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
 import numpy as np
 
-from . import _array, _inspect, _pymm, _store, _table, _values, _volatile
+from . import _array, _containers, _inspect, _pymm, _store, _table, _values, _volatile
 from ._arena import Arena
 from ._batch import Batch
 from ._errors import BusyError, Error, ExistsError, InvalidArgument, NotFound, PinnedError, made_here
@@ -418,7 +418,7 @@ class shelf(_pymm.ShelfBase):
         if block.kind <= _values.NDARRAY:
             value = _array.from_block(block)
         else:
-            value = _values.decode(block)
+            value = _containers.from_block(block) if block.kind == _values.TREE else _values.decode(block)
             _values.set_origin(value, self, block)
         # A read-only shelf may be changed by its writer at any time, so nothing of it is kept.
         if handle.writable and not _is_ours(type(self), name):
@@ -450,13 +450,15 @@ class shelf(_pymm.ShelfBase):
                     f"that holds it ({value.name!r}): say str(value), or value.name"
                 )
             name = value.name
+            if isinstance(value, _containers.ShelvedContainer) and not value.is_whole:
+                raise InvalidArgument(f"this is a part of variable {name!r}, not all of it: give the name")
             origin, number, sequence = value._origin
             ours = origin() is self
             current = ours and handle.is_version(name, number, sequence)
         elif isinstance(value, str):
             return value
         else:
-            raise TypeError(f"give a name, or an array or value of this shelf, not {type(value).__name__}")
+            raise TypeError(f"give a name, or an array, value or container of this shelf, not {type(value).__name__}")
         if not ours:
             raise InvalidArgument(f"variable {name!r} that this is a value of is not on shelf {self.name!r}")
         if not current:
@@ -472,6 +474,7 @@ class shelf(_pymm.ShelfBase):
         block = _pymm.block_of(value)
         return (
             block is not None
+            and block.kind <= _values.NDARRAY  # else it is in a container
             and bool(self._state.handle.is_current(_store.check_name(name), block))
             and value.__array_interface__["data"][0] == block.address
             and value.shape == block.shape

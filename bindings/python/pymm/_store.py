@@ -6,7 +6,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from . import _dtype, _pymm, _values
+from . import _dtype, _nest, _pymm, _values
 from ._array import ndarray, shelved_ndarray
 from ._constructors import Constructor
 from ._errors import InvalidArgument
@@ -30,14 +30,11 @@ SUPPORTED = (
     "complex",
     "bool",
     "None",
+    "list",
+    "tuple",
+    "dict",
+    "collections.OrderedDict",
 )
-
-_ADVICE: dict[type[Any], str] = {
-    bytearray: "convert it: bytes(value), or numpy.frombuffer(value, numpy.uint8) for an array",
-    memoryview: "convert it: bytes(value), or numpy.asarray(value) for an array",
-    list: "convert it: numpy.array(value)",
-    tuple: "convert it: numpy.array(value)",
-}
 
 
 def check_name(name: Any) -> str:
@@ -60,6 +57,11 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any) -> None:
         dtype = value.dtype
         stage = handle.stage(_dtype.encode(dtype), dtype.itemsize, value.shape, value.order == "F", True)
         target.put_stage(name, stage)
+    elif _nest.is_container(value):
+        plan = _nest.Plan(name, value)
+        stage = handle.stage_value(_values.TREE, plan.size)
+        plan.write(stage.memory())
+        target.put_stage(name, stage)
     else:
         encoded = _values.encode(value.value if isinstance(value, Constructor) else value)
         if encoded is None:
@@ -69,12 +71,10 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any) -> None:
 
 
 def _store_array(target: Target, handle: _pymm.Handle, name: str, value: np.ndarray[Any, Any]) -> None:
-    if type(value) is not np.ndarray and not isinstance(value, (np.memmap, shelved_ndarray)):
-        # A masked array's mask, a matrix's product: what the subclass adds would be lost in silence.
-        raise TypeError(
-            f"{name!r}: {type(value).__module__}.{type(value).__qualname__} is not supported: assign "
-            "numpy.asarray(value) to store its plain elements"
-        )
+    try:
+        _nest.check_array(value)
+    except TypeError as error:
+        raise TypeError(f"{name!r}: {error}") from None
     dtype = value.dtype
     text = _dtype.encode(dtype)
     flags = value.flags
@@ -90,11 +90,4 @@ def _store_array(target: Target, handle: _pymm.Handle, name: str, value: np.ndar
 
 
 def _unsupported(name: str, value: Any) -> TypeError:
-    cls = type(value)
-    for base in (str, bytes, int, float, complex):
-        if isinstance(value, base):
-            advice = f"it is a subclass of {base.__name__}; convert it: {base.__name__}(value)"
-            break
-    else:
-        advice = _ADVICE.get(cls, "arrays, numbers, str, bytes, bool and None can be stored")
-    return TypeError(f"{name!r}: {cls.__module__}.{cls.__qualname__} is not supported: {advice}")
+    return TypeError(f"{name!r}: {_nest.type_name(value)} is not supported: {_nest.advice(value)}")

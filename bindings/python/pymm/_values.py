@@ -19,7 +19,7 @@ from . import _dtype, _pymm
 from ._errors import CorruptError
 
 # pymm::Kind (lib/include/pymm/type.hpp)
-RAW, NDARRAY, STRING, BYTES, INTEGER, REAL, COMPLEX, BOOLEAN, NONE, SCALAR = range(10)
+RAW, NDARRAY, STRING, BYTES, INTEGER, REAL, COMPLEX, BOOLEAN, NONE, SCALAR, TREE = range(11)
 
 
 class ShelvedValue:
@@ -141,12 +141,12 @@ def _shelved_scalar(plain: Any, dtype: np.dtype[Any], name: str) -> Any:
     return value
 
 
-def _integer(value: int) -> bytes:
+def integer(value: int) -> bytes:
     # One bit more than the magnitude, for the sign.
     return value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
 
 
-def _text(value: str) -> bytes:
+def text(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
@@ -156,13 +156,13 @@ def _complex(value: complex) -> bytes:
 
 # By exact type: of a subclass, something would be lost.
 _ENCODERS: dict[type[Any], tuple[int, Callable[[Any], bytes]]] = {
-    str: (STRING, _text),
-    shelved_string: (STRING, _text),
+    str: (STRING, text),
+    shelved_string: (STRING, text),
     bytes: (BYTES, lambda value: value),
     shelved_bytes: (BYTES, lambda value: value),
     bool: (BOOLEAN, lambda value: b"\1" if value else b"\0"),
-    int: (INTEGER, _integer),
-    shelved_integer_number: (INTEGER, _integer),
+    int: (INTEGER, integer),
+    shelved_integer_number: (INTEGER, integer),
     float: (REAL, struct.Struct("<d").pack),
     shelved_float_number: (REAL, struct.Struct("<d").pack),
     complex: (COMPLEX, _complex),

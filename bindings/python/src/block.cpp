@@ -7,6 +7,8 @@
 #include <new>
 #include <string>
 
+#include <pymm/tree.hpp>
+
 #include "errors.hpp"
 #include "ref.hpp"
 #include "strided.hpp"
@@ -75,6 +77,42 @@ PyObject* persist(PyObject* self, PyObject* const* arguments, Py_ssize_t count) 
     Py_RETURN_NONE;
 }
 
+// Both read what a type's own structures say where to find. An error that can be raised, where a load would end the
+// process.
+bool readable_range(Block& block, PyObject* const* arguments, Py_ssize_t count, std::uint64_t& offset,
+                    std::uint64_t& size) {
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "an offset and a size are needed");
+        return false;
+    }
+    offset = PyLong_AsUnsignedLongLong(arguments[0]);
+    if (PyErr_Occurred()) return false;
+    size = PyLong_AsUnsignedLongLong(arguments[1]);
+    if (PyErr_Occurred()) return false;
+    try {
+        block.view.check_readable(offset, size);
+        return true;
+    } catch (...) {
+        set_current_error();
+        return false;
+    }
+}
+
+PyObject* read(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+    Block& block = block_of(self);
+    std::uint64_t offset, size;
+    if (!readable_range(block, arguments, count, offset, size)) return nullptr;
+    return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(block.data + offset),
+                                     static_cast<Py_ssize_t>(size));
+}
+
+PyObject* checksum(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+    Block& block = block_of(self);
+    std::uint64_t offset, size;
+    if (!readable_range(block, arguments, count, offset, size)) return nullptr;
+    return PyLong_FromUnsignedLong(tree_checksum({block.data + offset, static_cast<std::size_t>(size)}));
+}
+
 template <class F>
 PyObject* getter(PyObject* self, void*) {
     try {
@@ -117,6 +155,10 @@ PyGetSetDef properties[] = {
 PyMethodDef methods[] = {
     {"persist", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(persist)), METH_FASTCALL,
      "Makes stores to all bytes, or to `size` bytes from `offset`, durable."},
+    {"read", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(read)), METH_FASTCALL,
+     "A copy of `size` bytes from `offset`."},
+    {"checksum", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(checksum)), METH_FASTCALL,
+     "CRC32C of `size` bytes from `offset`."},
     {},
 };
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <pymm/namespace.hpp>
+#include <pymm/tree.hpp>
 
 #include "arena.hpp"
 #include "array.hpp"
@@ -143,7 +144,8 @@ public:
             }
             view = shelf_.get(name, Access::read);
             // Values are copied next: an error that can be raised, where a load would end the process.
-            if (!in_place) view.check_readable();
+            // But not of trees, which are read where they are looked at.
+            if (!in_place && info->type.kind != Kind::tree) view.check_readable();
         });
         if (!view) throw py::key_error(name);
         PyObject* block = make_block(std::move(view), shelf_.identity(), granularity_);
@@ -191,6 +193,10 @@ public:
             if (zero) staged.zero();
             return Stage(std::move(staged));
         });
+    }
+
+    Stage stage_value(int kind, std::uint64_t size) {
+        return unlocked([&] { return Stage(shelf_.stage(Type::value(static_cast<Kind>(kind)), size)); });
     }
 
     std::vector<std::string> names(const std::string& prefix, std::size_t limit) const {
@@ -272,7 +278,15 @@ std::uintptr_t identity(Handle& h) { return reinterpret_cast<std::uintptr_t>(h.s
 void add_handle_types(py::module_& module) {
     using namespace py::literals;
 
-    py::class_<Stage>(module, "Stage", "Space for an array, to be filled and then put.")
+    module.def(
+        "checksum",
+        [](py::handle object) {
+            const Buffer buffer(object);
+            return tree_checksum(buffer.bytes());
+        },
+        "data"_a, "CRC32C of a contiguous buffer.");
+
+    py::class_<Stage>(module, "Stage", "Space for a value, to be filled and then put.")
         .def("memory", &Stage::memory, "Valid until it is put; the caller keeps the Stage.");
 
     module.def("leave_arena", [](py::handle before) { restore_allocator(before.ptr()); }, "before"_a);
@@ -320,6 +334,7 @@ void add_handle_types(py::module_& module) {
              [](Handle& h) { return py::reinterpret_steal<py::object>(enter_arena(h.shelf()).release()); },
              "What leave_arena() takes.")
         .def("stage", &Handle::stage, "dtype"_a, "itemsize"_a, "shape"_a, "fortran"_a, "zero"_a)
+        .def("stage_value", &Handle::stage_value, "kind"_a, "size"_a)
         .def("get", &Handle::get, "Block of a variable; KeyError when there is none.")
         .def("is_current", &Handle::is_current)
         .def("is_version", &Handle::is_version, "name"_a, "id"_a, "sequence"_a)
