@@ -7,8 +7,10 @@ import fractions
 import json
 import math
 import operator
+import os
 import pickle
 import struct
+import tracemalloc
 import types
 
 import numpy as np
@@ -418,6 +420,93 @@ def test_a_shelf_that_is_too_small(shelf):
     with pytest.raises(pymm.NoSpaceError):
         shelf.x = [np.zeros(20 << 20, np.uint8)]
     assert shelf.x == [1]
+
+
+def test_large_things_are_copied_once(namespace):
+    """No second copy of arrays and texts in DRAM, however many there are."""
+    parts = np.arange(1 << 21)
+    value = {
+        "contiguous": [parts.copy() for _ in range(4)], "strided": parts[::2], "transposed": parts.reshape(2, -1).T[::-1],
+        "bytes": bytes(8 << 20), "text": "x" * (8 << 20), "small": [parts[i : i + 1000] for i in range(0, 1 << 20, 1000)],
+        "records": np.zeros(1 << 20, [("a", "i1"), ("b", "f8")])[::2],
+    }  # fmt: skip
+    with pymm.shelf("large", pmem_path=namespace, size_mb=256) as s:
+        tracemalloc.start()
+        try:
+            s.x = value
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        # One text is encoded at a time; what is small is put together in pieces.
+        assert peak < (8 << 20) + (4 << 20), peak
+        x = s.x
+        for name, plain in value.items():
+            if isinstance(plain, list):
+                assert len(x[name]) == len(plain) and all(map(np.array_equal, x[name], plain))
+            else:
+                assert np.array_equal(x[name], plain)
+
+
+def test_padding_and_gaps_are_zero(namespace):
+    """Nothing of what was there before, in the heap or on the shelf, gets into a tree."""
+    records = np.dtype([("a", "i1"), ("b", "f8")], align=True)
+    dirty = np.frombuffer(b"\xaa" * (records.itemsize * (1 << 17)), records)
+    with pymm.shelf("gaps", pmem_path=namespace, size_mb=64) as s:
+        s.filler = np.full(20 << 20, 0xBB, np.uint8)
+        del s.filler
+        for n in (10, 1 << 17):
+            s.x = [dirty[:n:2], np.zeros(1, np.uint8), np.zeros(1, np.uint8)]
+            data = bytes_of(s, "x")
+            assert b"\xbb" not in data
+            first = s.x[0].addr - s._state.handle.get("x").address
+            element = data[first : first + records.itemsize]
+            assert element[1:8] == bytes(7) and element[0] == 0xAA
+
+
+def test_checksums(namespace):
+    with pymm.shelf("sums", pmem_path=namespace, size_mb=64, checksum=True) as s:
+        s.small, s.x = {"a": 1}, {"a": np.arange(1 << 18), "b": [np.arange(9)], "c": np.arange(1 << 19)[::2]}
+        assert s.x["a"][7] == 7  # opening it takes no checksum away
+        assert all(entry["checksum"] is not None for entry in s._state.handle.entries())
+    report = pymm.fsck(namespace, scrub=True)
+    assert report.clean and report["sums"].scrubbed == 2
+
+
+def test_a_shortened_file_is_an_error(namespace):
+    s = pymm.shelf("cut", pmem_path=namespace, size_mb=16)
+    s.x = list(range(100_000))
+    x = s.x
+    assert x[5] == 5
+    entry = s._state.handle.entries()[0]
+    os.truncate(f"{namespace}/cut.data", entry["offset"] + 4096)
+    assert x[5] == 5
+    with pytest.raises(pymm.IoError, match="'x'"):
+        x[99_999]
+    with pytest.raises(pymm.IoError):
+        x.plain()
+
+
+def test_killed_in_an_assignment(namespace, child):
+    """There is the old container or the new one."""
+    code = """
+        import sys, numpy as np, pymm
+        s = pymm.shelf("k", pmem_path=sys.argv[1], size_mb=64)
+        i = s.x["n"] if "x" in s else 0
+        while True:
+            i += 1
+            s.x = {"n": i, "a": np.full(100_000, i), "b": [i] * 1000, "c": {"d": np.full(3, i)}}
+            print(i, flush=True)
+    """
+    acknowledged = 0
+    for _ in range(3):
+        one = child(code, namespace)
+        for _ in range(5):
+            acknowledged = int(one.line())
+        acknowledged = int((one.kill() or [acknowledged])[-1])
+        with pymm.shelf("k", pmem_path=namespace) as s:
+            n = s.x["n"]
+            assert n in (acknowledged, acknowledged + 1)
+            assert np.all(s.x["a"] == n) and set(s.x["b"]) == {n} and s.x["c"]["d"].tolist() == [n] * 3
 
 
 class Counting:

@@ -16,6 +16,7 @@ _LARGE = 4096
 # Beyond what the catalogue keeps inside itself, where nothing is aligned.
 _OUTSIDE = 257
 _MAX_ITEMS = 1 << 32
+_PIECE = 1 << 20  # bytes that are written by themselves; less is put together
 _REAL = struct.Struct("<Qd")  # the slot of a real
 
 _TAGS: dict[type[Any], int] = {
@@ -294,8 +295,8 @@ class Plan:
 
     # --- the bytes ------------------------------------------------------------------------------------
 
-    def write(self, memory: memoryview) -> None:
-        """Fills the memory, which has `size` bytes."""
+    def write(self, stage: _pymm.Stage) -> None:
+        """Fills the stage, which has `size` bytes."""
         meta, base = self._meta, self._base()
         for place in self._moved:
             (offset,) = struct.unpack_from("<Q", meta, place)
@@ -305,33 +306,74 @@ class Plan:
         _tree.HEADER.pack_into(meta, 0, *header)
         checksum = _pymm.checksum(bytes(meta[: _tree.HEADER.size]))
         _tree.HEADER.pack_into(meta, 0, *header[:2], checksum, *header[3:])
-
-        out = np.frombuffer(memory, np.uint8)
-        end = len(meta)
         view = memoryview(meta)
-        out[:end] = np.frombuffer(meta, np.uint8)
-        for start in range(0, end, _tree.BLOCK):
-            struct.pack_into("<I", memory, end + start // _tree.BLOCK * 4, _pymm.checksum(view[start : start + _tree.BLOCK]))
-        end += self._table()
+        blocks = range(0, len(meta), _tree.BLOCK)
+        table = b"".join([struct.pack("<I", _pymm.checksum(view[at : at + _tree.BLOCK])) for at in blocks])
+        del view  # or `meta` could not grow
+
+        out = _Writer(stage, meta)
+        out.small(len(meta), table)
         for offset, item in self._later:
-            start = base + offset
-            out[end:start] = 0
-            end = start + _copy_to(out, start, item)
-        out[end : self.size] = 0
+            out.item(base + offset, item)
+        out.finish(self.size)
 
 
-def _copy_to(out: np.ndarray[Any, Any], start: int, item: Union[np.ndarray[Any, Any], str, bytes]) -> int:
-    """Copies without a copy in between; gives the number of bytes."""
-    if not isinstance(item, np.ndarray):
-        data = item if isinstance(item, bytes) else _values.text(item)
-        out[start : start + len(data)] = np.frombuffer(data, np.uint8)
-        return len(data)
-    plain = np.ndarray.view(item, np.ndarray)
-    end = start + plain.nbytes
-    if plain.flags.c_contiguous or plain.flags.f_contiguous:
-        out[start:end] = plain.ravel("K").view(np.uint8)
-        return plain.nbytes
-    if plain.dtype.names is not None:
-        out[start:end] = 0  # NumPy leaves padding as it is there
-    np.copyto(np.ndarray(plain.shape, plain.dtype, out, start), plain, casting="no")
-    return plain.nbytes
+class _Writer:
+    """Writes from front to back: what is large from where it lies, what is small together."""
+
+    __slots__ = ("_stage", "_pending", "_at")
+
+    def __init__(self, stage: _pymm.Stage, start: bytearray) -> None:
+        self._stage = stage
+        self._pending = start
+        self._at = 0  # where `_pending` goes
+
+    def _flush(self, at: int) -> None:
+        if self._pending:
+            self._stage.write(self._at, self._pending)
+            self._pending = bytearray()
+        self._at = at
+
+    def small(self, at: int, data: Any) -> None:
+        self._pending += bytes(at - self._at - len(self._pending))  # zeros in between
+        self._pending += data
+        if len(self._pending) >= _PIECE:
+            self._flush(self._at + len(self._pending))
+
+    def _large(self, at: int, data: Any, size: int) -> None:
+        self.small(at, b"")
+        self._flush(at + size)
+        self._stage.write(at, data)
+
+    def finish(self, size: int) -> None:
+        self.small(size, b"")
+        self._flush(size)
+
+    def item(self, at: int, item: Union[np.ndarray[Any, Any], str, bytes]) -> None:
+        if not isinstance(item, np.ndarray):
+            data: Any = item if isinstance(item, bytes) else _values.text(item)
+            size = len(data)
+        else:
+            plain = np.ndarray.view(item, np.ndarray)
+            size = plain.nbytes
+            if not (plain.flags.c_contiguous or plain.flags.f_contiguous):
+                if size >= _PIECE:
+                    self._strided(at, plain)
+                    return
+                whole = np.zeros(plain.shape, plain.dtype)  # with what pads a structure
+                np.copyto(whole, plain, casting="no")
+                plain = whole
+            data = plain.ravel("K").view(np.uint8)
+        if size >= _PIECE:
+            self._large(at, data, size)
+        else:
+            self.small(at, memoryview(data))
+
+    def _strided(self, at: int, plain: np.ndarray[Any, Any]) -> None:
+        """Straight into the shelf's memory, with no copy in between."""
+        self.small(at, b"")
+        self._flush(at + plain.nbytes)
+        memory = self._stage.memory()[at : at + plain.nbytes]
+        if plain.dtype.names is not None:
+            np.frombuffer(memory, np.uint8)[:] = 0  # NumPy leaves padding as it is there
+        np.copyto(np.ndarray(plain.shape, plain.dtype, memory), plain, casting="no")

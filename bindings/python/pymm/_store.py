@@ -60,7 +60,7 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any) -> None:
     elif _nest.is_container(value):
         plan = _nest.Plan(name, value)
         stage = handle.stage_value(_values.TREE, plan.size)
-        plan.write(stage.memory())
+        plan.write(stage)
         target.put_stage(name, stage)
     else:
         encoded = _values.encode(value.value if isinstance(value, Constructor) else value)

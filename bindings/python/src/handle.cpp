@@ -96,6 +96,10 @@ public:
         const auto bytes = staged_.memory();
         return py::memoryview::from_memory(bytes.data(), static_cast<py::ssize_t>(bytes.size()));
     }
+    void write(std::uint64_t offset, py::handle data) {
+        const Buffer buffer(data);
+        unlocked([&] { staged_.write(offset, buffer.bytes()); });
+    }
     Staged take() { return std::move(staged_); }
 
 private:
@@ -287,7 +291,8 @@ void add_handle_types(py::module_& module) {
         "data"_a, "CRC32C of a contiguous buffer.");
 
     py::class_<Stage>(module, "Stage", "Space for a value, to be filled and then put.")
-        .def("memory", &Stage::memory, "Valid until it is put; the caller keeps the Stage.");
+        .def("memory", &Stage::memory, "Valid until it is put; the caller keeps the Stage.")
+        .def("write", &Stage::write, "offset"_a, "data"_a, "Copies a contiguous buffer in, by the fastest way.");
 
     module.def("leave_arena", [](py::handle before) { restore_allocator(before.ptr()); }, "before"_a);
 
