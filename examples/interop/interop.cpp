@@ -1,12 +1,13 @@
 // C++ and Python on the same shelf, with no copy between them.
 //
-//   interop read  NAMESPACE SHELF   reads the array `weights` that Python wrote, in place
+//   interop read  NAMESPACE SHELF   reads the array `weights` and the dict `run` that Python wrote, in place
 //   interop write NAMESPACE SHELF   writes the array `answers` for Python to read
 //
 // interop.py is the other side; run.sh runs both.
 #include <cstring>
 #include <iostream>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,11 @@ void read(const std::string& path, const std::string& shelf_name) {
     for (std::int64_t row = 0; row < weights.shape()[0]; ++row)
         for (std::int64_t column = 0; column < weights.shape()[1]; ++column) sum += weights(row, column);
     std::cout << "weights " << view.type().describe() << " sum " << sum << "\n";
+
+    // A dict: only what is asked for is read.
+    const pymm::View run = shelf.get("run");
+    const std::optional<pymm::TreeNode> biases = pymm::Tree(run.bytes()).root().find("biases");
+    if (biases) std::cout << "bias 2 of the run is " << biases->array<double>()(2) << "\n";
 }
 
 void write(const std::string& path, const std::string& shelf_name) {

@@ -1,4 +1,4 @@
-"""Python's side of the example: writes an array for C++, reads what C++ wrote. No copies.
+"""Python's side of the example: writes an array and a dict for C++, reads what C++ wrote. No copies.
 
 usage: interop.py write|read NAMESPACE SHELF
 """
@@ -15,6 +15,7 @@ def main() -> None:
             s.weights = np.arange(12, dtype=np.float64).reshape(3, 4)
             s.weights[0, 0] = 100  # in place ...
             s.weights.persist()  # ... and durable from here
+            s.run = {"rate": 0.1, "biases": np.array([0.5, 1.5, 2.5]), "layers": ["conv", "dense"]}
             print("weights written")
         else:
             assert s.answers.dtype == np.int64 and s.answers.shape == (3, 5)

@@ -9,6 +9,7 @@ trap 'rm -rf "$dir"' EXIT
 python3 "$here/interop.py" write "$dir" shared
 got=$("$interop" read "$dir" shared)
 echo "$got"
-[ "$got" = "weights <f8 (3, 4) sum 166" ] || { echo "C++ read something else" >&2; exit 1; }
+[ "$got" = "weights <f8 (3, 4) sum 166
+bias 2 of the run is 2.5" ] || { echo "C++ read something else" >&2; exit 1; }
 "$interop" write "$dir" shared
 python3 "$here/interop.py" read "$dir" shared

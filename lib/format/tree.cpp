@@ -107,7 +107,8 @@ std::uint32_t tree_checksum(std::span<const std::byte> bytes) noexcept { return 
 
 TreeNode TreeNode::make(std::span<const std::byte> tree, std::uint64_t meta, std::uint64_t at, unsigned depth) {
     // The root's slot is in the header, which has been checked.
-    const auto slot = load<TreeSlot>(at == offsetof(TreeHeader, root) ? tree.subspan(at) : metadata(tree, meta, at, 16), 0);
+    const bool root = at == offsetof(TreeHeader, root);
+    const auto slot = load<TreeSlot>(root ? tree.subspan(at) : metadata(tree, meta, at, sizeof(TreeSlot)), 0);
     if (!known(slot.tag)) corrupt(at, fmt::format("tag {} is unknown", slot.tag));
     TreeNode node;
     node.tree_ = tree;

@@ -339,6 +339,23 @@ def test_batches_copies_renames_seals(shelf, reopen):
     s.close()
 
 
+def test_assigned_to_itself(shelf):
+    shelf.x = {"a": np.arange(3)}
+    sequence = shelf._state.handle.stat()["sequence"]
+    shelf.x = shelf.x
+    assert shelf._state.handle.stat()["sequence"] == sequence
+    old = shelf.x
+    shelf.x = {"a": 1}
+    shelf.x = old
+    assert shelf.x["a"][2] == 2 and shelf._state.handle.stat()["sequence"] == sequence + 2
+    shelf.rename("x", "y")
+    shelf.x = {"z": 1}
+    shelf.x = old
+    assert shelf.x["a"][2] == 2
+    assert type(copy.copy(shelf.x)) is dict and not copy.copy(shelf.x)["a"].flags.writeable
+    assert type(copy.deepcopy(shelf.x)["a"]) is np.ndarray and copy.deepcopy(shelf.x)["a"].flags.writeable
+
+
 def test_to_json(shelf):
     shelf.x = {"a": [1, 2.5, None, True], "b": {"c": ["d"]}}
     text = json.dumps(shelf.x, default=operator.methodcaller("plain"))

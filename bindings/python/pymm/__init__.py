@@ -19,12 +19,12 @@ and what else writes past NumPy's protocols: plain views     `close()`, `s.x = s
 ===========================================================  =====================================
 
 Shelves hold NumPy arrays of every dtype without Python objects, NumPy scalars, `str`, `bytes`, `int`,
-`float`, `complex`, `bool` and `None`, and `list`, `tuple`, `dict` and `collections.OrderedDict` of all these, nested
-as you like. These containers come back read-only, as `shelved_list`, `shelved_tuple` and `shelved_dict`: an element is
-read where it is looked at, however many there are, and arrays in them are views without a copy. `s.x.plain()` is a plain
-copy to change and to assign again; `json.dumps(s.x, default=lambda x: x.plain())` works. `pymm.string`, `bytes`, `float_number` and `integer_number` convert
-to these and say which is meant, as in IBM's PyMM. Nothing is pickled. A `bytearray` or `memoryview` is refused: say
-`bytes(...)` or `numpy.frombuffer(...)`, whichever is meant.
+`float`, `complex`, `bool` and `None`, and `list`, `tuple`, `dict` and `collections.OrderedDict` of all these,
+nested as you like. These containers come back read-only, as sequences and mappings: an element is read where it is
+looked at, however many there are, and arrays in them are views without a copy. `s.x.plain()` is a plain copy to
+change and to assign again; `json.dumps(s.x, default=lambda x: x.plain())` works. `pymm.string`, `bytes`,
+`float_number` and `integer_number` convert to these and say which is meant, as in IBM's PyMM. Nothing is pickled. A
+`bytearray` or `memoryview` is refused: say `bytes(...)` or `numpy.frombuffer(...)`, whichever is meant.
 """
 
 from ._arena import Arena

@@ -378,6 +378,8 @@ class shelf(_pymm.ShelfBase):
             # The end of `s['x'] += 1`, which is durable already, or of stores to the array.
             _pymm.settle_array(value)
             return
+        if isinstance(value, _containers.ShelvedContainer) and self._is_whole(name, value):
+            return  # it is that already, and durable
         handle: _pymm.Handle = self._state.handle
         with self._changing(_store.check_name(name)):
             _store.store(handle, handle, name, value)
@@ -466,6 +468,14 @@ class shelf(_pymm.ShelfBase):
                 f"this is a former value: {name!r} was replaced, erased, renamed or sealed since; give the name"
             )
         return name
+
+    def _is_whole(self, name: str, value: _containers.ShelvedContainer) -> bool:
+        """Whether the container is the present value of the variable."""
+        handle: _pymm.Handle = self._state.handle
+        if not value.is_whole or value.name != name or not handle.writable:
+            return False
+        origin, number, sequence = value._origin
+        return origin() is self and bool(handle.is_version(name, number, sequence))
 
     def _is_variable(self, name: str, value: _array.shelved_ndarray) -> bool:
         """Whether `value` is the present value of the variable, and not a view of a part of it."""

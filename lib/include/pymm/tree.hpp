@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+#include <pymm/array.hpp>
 #include <pymm/error.hpp>
 #include <pymm/type.hpp>
 
@@ -61,11 +62,18 @@ public:
     /// The value that a dict has for a text as key.
     std::optional<TreeNode> find(std::string_view key) const;
 
-    /// Data of anything but a container, read only here, and encoded as in a blob of that kind (docs/FORMAT.md, "TypeHeader"). Of
-    /// numbers and short texts it lies in this node: it is valid while the node is.
+    /// Data of anything but a container, read only here, and encoded as in a blob of that kind (docs/FORMAT.md,
+    /// "TypeHeader"). Of numbers and short texts it lies in this node: it is valid while the node is.
     std::span<const std::byte> bytes() const;
     /// The type of anything but a container, as that of a blob.
     const Type& type() const;
+    /// The elements of an array or scalar, where they lie. Refers to this node, which must outlive it.
+    template <class T>
+    Array<const T> array() const& {
+        return Array<const T>(type(), bytes().data(), bytes().size());
+    }
+    template <class T>
+    Array<const T> array() const&& = delete;
     /// The text of a string, UTF-8; unchecked, as in a blob.
     std::string_view text() const;
 
