@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Follows the README's three tours, word for word but for the folder. In the built tree's environment:
+# Follows the README's tours, word for word but for the folder. In the built tree's environment:
 #   scripts/env bash examples/readme.sh
 set -euo pipefail
 readme=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/README.md
@@ -15,6 +15,12 @@ section 'Five minutes: the shell' | grep -v '^scripts/env bash$' >tour.sh
 bash -euo pipefail tour.sh
 section 'Five minutes: Python' | sed -n 's/^>>> //p' >tour.py
 python tour.py
+{
+    echo "import numpy as np, pymm; s = pymm.shelf('demo', pmem_path='$tour')"
+    section 'Lists, tuples and dicts' | sed -n 's/^>>> //p'
+} >containers.py
+[ "$(wc -l <containers.py)" -ge 3 ]
+python containers.py
 section 'Five minutes: C++' >all
 sed '/^c++ /,$d' all >tour.cpp
 bash -euo pipefail <(grep '^c++ ' all)
