@@ -114,6 +114,22 @@ def test_any_nest_comes_back(shelf, value):
     del shelf["again"]
 
 
+@given(
+    st.lists(st.one_of(st.integers(-(2**63) - 5, 2**63 + 5), st.integers(-300, 300)), min_size=60, max_size=80),
+    st.lists(st.floats(), min_size=60, max_size=80),
+    st.integers(0, 59),
+    st.sampled_from([True, None, 2**80, "x", 1.5, 7]),
+)
+@SLOW
+def test_many_numbers(shelf, integers, floats, at, other):
+    """Those that are decoded together."""
+    for value in (integers, floats):
+        for plain in (value, [*value[:at], other, *value[at:]]):
+            shelf.x = plain * 20
+            assert same(shelf.x.plain(), plain * 20) and same(list(shelf.x), plain * 20)
+            assert same(shelf.x[at:70], (plain * 20)[at:70])
+
+
 def same_element(shelved, plain):
     return same(shelved.plain() if isinstance(shelved, _containers.ShelvedContainer) else shelved, plain)
 
@@ -710,6 +726,10 @@ def test_hostile_trees():
         for size in (9, 17, 4096, (1 << 56) - 1):
             for value in (0, 32, 48, 64, 80, 1000, 2**63, 2**64 - 8):
                 assert refused(slots((4, 1, 1), (tag, size, value))), (tag, size, value)
+    assert not refused(slots(*[(4, 1, 5)] * 100)) and not refused(slots(*[(5, 8, 5)] * 100))
+    for wrong in ((4, 0, 0), (4, 1, 0x100), (4, 7, 1 << 63), (4, 9, 48), (5, 7, 0), (4, (1 << 56) - 1, 0)):
+        for many in ((4, 1, 5), (5, 8, 5)):
+            assert refused(slots(*[many] * 99, wrong)) and refused(slots(wrong, *[many] * 99))
     assert refused(slots((7, 1, 2))) and refused(slots((2, 1, 0x4141))) and refused(slots((2, 2, 0xFFFF)))
     assert refused(slots((5, 4, 0))) and refused(slots((8, 1, 0))) and refused(slots((4, 0, 0)))
     assert refused(slots((4, 1, 1), count=2)) and refused(slots((4, 1, 1), count=(1 << 56) - 1))

@@ -129,8 +129,13 @@ class _Sequence(ShelvedContainer):
 
     def _elements(self, first: int, last: int) -> Iterator[Any]:
         tree, depth = self._tree, self._depth + 1
-        for at, head, value in tree.slots(self._offset, first, last):
-            yield tree.value(at, head, value, depth)
+        for at, data, numbers in tree.chunks(self._offset, first, last):
+            if numbers is not None:
+                yield from numbers
+                continue
+            for head, value in _tree.SLOT.iter_unpack(data):
+                yield tree.value(at, head, value, depth)
+                at += _tree.SLOT.size
 
     def __iter__(self) -> Iterator[Any]:
         return self._elements(0, self._count)

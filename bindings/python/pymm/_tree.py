@@ -36,6 +36,7 @@ ITEM = struct.Struct("<QQQQ")  # slots of key and value
 ARRAY = struct.Struct("<QQBBHI")  # offset and bytes of the elements, then the type descriptor
 DICT_ITEM = ITEM.size + 8  # with its word in the index
 _CHUNK = 1024  # slots that are read at once
+_MANY = 64  # slots from which on it pays to look at all together
 
 # What makes the object for a container, by tag; _containers says so.
 classes: dict[int, Callable[[Tree, int, int, int], Any]] = {}
@@ -69,6 +70,25 @@ _LEAVES: dict[int, Callable[[bytes], Any]] = {
     _values.BOOLEAN: _boolean,
     _values.NONE: _none,
 }
+
+
+def _numbers(data: bytes) -> Optional[list[Any]]:
+    """The values of slots that are all reals, or all integers of up to 8 bytes: many at once. None for others."""
+    words = np.frombuffer(data, "<u8")
+    heads, values = words[::2], words[1::2]
+    if heads[0] == 8 << 8 | _values.REAL:
+        return values.view("<f8").tolist() if (heads == heads[0]).all() else None
+    if heads[0] & 0xFF != _values.INTEGER or (heads & 0xFF != _values.INTEGER).any():
+        return None
+    sizes = heads >> 8
+    if (sizes == 0).any() or (sizes > 8).any():
+        return None
+    shift = 64 - 8 * sizes
+    high = values << shift
+    if (high >> shift != values).any():  # what is beyond its size is damage: let value() say so
+        return None
+    numbers: list[Any] = (high.view("<i8") >> shift.view("<i8")).tolist()
+    return numbers
 
 
 class Budget:
@@ -242,6 +262,15 @@ class Tree:
                 at += SLOT.size
             first += count
 
+    def chunks(self, offset: int, first: int, last: int) -> Iterator[tuple[int, bytes, Optional[list[Any]]]]:
+        """(place, slots, values where they are all simple numbers) of the slots `first` up to `last`."""
+        while first < last:
+            count = min(_CHUNK, last - first)
+            at = offset + first * SLOT.size
+            data = self.read(at, count * SLOT.size)
+            yield at, data, _numbers(data) if count >= _MANY else None
+            first += count
+
     def nest(self, tag: int, offset: int, count: int, depth: int, copy: bool, budget: Optional[Budget] = None) -> Any:
         """A container that was checked, as plain Python containers; its arrays are copies, or look into the tree."""
         if budget is None:
@@ -255,10 +284,14 @@ class Tree:
                 at, head, value = next(slots)
                 result[key] = self._nested(at, head, value, depth + 1, copy, budget)
             return result
-        elements = [
-            self._nested(at, head, value, depth + 1, copy, budget)
-            for at, head, value in self.slots(offset, 0, count)
-        ]
+        elements: list[Any] = []
+        for at, data, numbers in self.chunks(offset, 0, count):
+            if numbers is None:
+                for head, value in SLOT.iter_unpack(data):
+                    elements.append(self._nested(at, head, value, depth + 1, copy, budget))
+                    at += SLOT.size
+            else:
+                elements += numbers
         return tuple(elements) if tag == TUPLE else elements
 
     def _nested(self, at: int, head: int, value: int, depth: int, copy: bool, budget: Budget) -> Any:
