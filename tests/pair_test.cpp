@@ -62,7 +62,7 @@ struct Totals {
 };
 
 /// Empty, or what is wrong with an image.
-std::string judge(const std::string& directory, const Tree& tree, const std::set<std::string>& allowed,
+std::string judge(const std::string& directory, const FileTree& tree, const std::set<std::string>& allowed,
                   bool may_refuse) {
     write_tree(directory, tree);
     std::string names;
@@ -89,7 +89,7 @@ std::string judge(const std::string& directory, const Tree& tree, const std::set
         ns.erase("s");
         make(ns, "newer");
         if (found(ns) != "newer") return "made anew, then not found:" + names;
-        const Tree left = read_tree(directory);
+        const FileTree left = read_tree(directory);
         if (left.size() != 2) return "files are left over: " + std::to_string(left.size()) + " for" + names;
     } catch (const std::exception& error) {
         return std::string(error.what()) + ", with" + names;
@@ -97,7 +97,7 @@ std::string judge(const std::string& directory, const Tree& tree, const std::set
     return "";
 }
 
-void play(const Scenario& scenario, Totals& totals, std::vector<Tree>* seen = nullptr) {
+void play(const Scenario& scenario, Totals& totals, std::vector<FileTree>* seen = nullptr) {
     INFO(scenario.name);
     const Scratch scratch;
     const std::string directory = scratch.path() + "/ns", other = scratch.path() + "/image";
@@ -108,14 +108,14 @@ void play(const Scenario& scenario, Totals& totals, std::vector<Tree>* seen = nu
     // Looked at afterwards: while the call runs, it holds locks that opening another shelf wants.
     struct Left {
         std::string where;
-        Tree tree;
+        FileTree tree;
         bool done;
     };
     std::vector<Left> all;
     std::uint64_t cuts = 0;
     const auto cut = [&](const std::string& where, const FileCut& files, bool done) {
         const std::uint64_t seed = totals.cuts + ++cuts;
-        for (Tree& tree : files.images(thorough() ? 2000 : 40, seed)) all.push_back({where, std::move(tree), done});
+        for (FileTree& tree : files.images(thorough() ? 2000 : 40, seed)) all.push_back({where, std::move(tree), done});
         all.push_back({where, files.now(), done});
     };
     {
@@ -219,7 +219,7 @@ TEST_CASE("pair: a .map that somebody else puts there is never replaced") {
                 std::string text;
                 std::getline(std::ifstream(map), text, '\0');
                 CHECK(text == theirs);
-                const Tree left = read_tree(scratch.path());
+                const FileTree left = read_tree(scratch.path());
                 CHECK(left.size() == (repairing ? 2 : 1));
             }
         }
@@ -228,7 +228,7 @@ TEST_CASE("pair: a .map that somebody else puts there is never replaced") {
 
 TEST_CASE("pair: what a cut left behind is cleared away under another cut") {
     Totals first, second;
-    std::vector<Tree> left;
+    std::vector<FileTree> left;
     play(scenarios().front(), first, &left);
     REQUIRE(left.size() > 3);
     const std::size_t step = thorough() ? 1 : left.size() / 6 + 1;

@@ -60,14 +60,14 @@ ino_t inode_of(const std::string& path) {
 
 }  // namespace
 
-Tree read_tree(const std::string& directory) {
-    Tree tree;
+FileTree read_tree(const std::string& directory) {
+    FileTree tree;
     for (const auto& item : fs::directory_iterator(directory))
         if (!item.is_directory()) tree[item.path().filename().string()] = read_file(item.path().string());
     return tree;
 }
 
-void write_tree(const std::string& directory, const Tree& tree) {
+void write_tree(const std::string& directory, const FileTree& tree) {
     fs::remove_all(directory);
     fs::create_directory(directory);
     for (const auto& [name, file] : tree) {
@@ -203,7 +203,7 @@ FileBytes FileCut::content(std::uint64_t number, unsigned variant, std::uint64_t
     return mixed;
 }
 
-std::vector<Tree> FileCut::images(std::size_t most, std::uint64_t seed) const {
+std::vector<FileTree> FileCut::images(std::size_t most, std::uint64_t seed) const {
     std::mt19937_64 random(seed);
     std::vector<Names> all;
     const std::size_t changes = std::min<std::size_t>(pending_.size(), 10);
@@ -213,9 +213,9 @@ std::vector<Tree> FileCut::images(std::size_t most, std::uint64_t seed) const {
             if (i >= changes || (kept >> i & 1) != 0) apply(names, pending_[i]);
         if (std::find(all.begin(), all.end(), names) == all.end()) all.push_back(names);
     }
-    std::vector<Tree> trees;
+    std::vector<FileTree> trees;
     const auto add = [&](const Names& names, std::uint64_t choice) {
-        Tree tree;
+        FileTree tree;
         for (const auto& [name, file] : names) {
             tree[name] = content(file, choice % kVariants, random());
             choice /= kVariants;

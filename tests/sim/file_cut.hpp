@@ -32,11 +32,11 @@ struct FileBytes {
     bool operator==(const FileBytes&) const = default;
 };
 
-using Tree = std::map<std::string, FileBytes>;
+using FileTree = std::map<std::string, FileBytes>;
 
-Tree read_tree(const std::string& directory);
+FileTree read_tree(const std::string& directory);
 /// Makes `directory` hold exactly these files.
-void write_tree(const std::string& directory, const Tree& tree);
+void write_tree(const std::string& directory, const FileTree& tree);
 
 class FileCut {
 public:
@@ -55,9 +55,9 @@ public:
     bool has_links() const noexcept { return links_; }
 
     /// What may be found after the power went now: all combinations up to `most`, then a sample.
-    std::vector<Tree> images(std::size_t most, std::uint64_t seed) const;
+    std::vector<FileTree> images(std::size_t most, std::uint64_t seed) const;
     /// What another process finds now, after this one was killed.
-    Tree now() const { return read_tree(directory_); }
+    FileTree now() const { return read_tree(directory_); }
 
     // For the calls that pass through.
     void before(const char* call);
