@@ -9,7 +9,8 @@
 What is durable when:
 
 ===========================================================  =====================================
-assignment, `del`, `erase`, `rename`, the end of `batch`     when it returns, atomically
+assignment, `del`, `erase`, `rename`, `save`, the end of     when it returns, atomically
+`batch`
 in-place operators (views, elements and fields included),    when it returns
 `out=` and `numpy.copyto` with an array of a shelf, methods
 that work in place (`fill`, `sort`, `put` ...)
@@ -31,6 +32,7 @@ from ._arena import Arena
 from ._array import ndarray
 from ._batch import Batch
 from ._check import CheckReport, Finding, fsck
+from ._checkpoints import Checkpoint
 from ._constructors import bytes as bytes
 from ._constructors import float_number, integer_number, string
 from ._demo import demo
@@ -59,6 +61,7 @@ __all__ = [
     "Batch",
     "BusyError",
     "CheckReport",
+    "Checkpoint",
     "ClosedError",
     "CorruptError",
     "Error",

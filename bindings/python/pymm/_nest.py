@@ -377,3 +377,19 @@ class _Writer:
         if plain.dtype.names is not None:
             np.frombuffer(memory, np.uint8)[:] = 0  # NumPy leaves padding as it is there
         np.copyto(np.ndarray(plain.shape, plain.dtype, memory), plain, casting="no")
+
+
+def snapshot(name: str, value: Any) -> Any:
+    """The object with copies of all in it that can change. TypeError and ValueError as of Plan."""
+    Plan(name, value)
+    return _snapshot(value)
+
+
+def _snapshot(value: Any) -> Any:
+    cls = type(value)
+    if cls in (list, tuple):
+        return cls([_snapshot(element) for element in value])
+    if cls in (dict, OrderedDict):
+        return cls((key, _snapshot(element)) for key, element in value.items())
+    # Parts of containers on shelves never change; whoever holds them keeps them.
+    return np.array(value, subok=False) if isinstance(value, np.ndarray) else value

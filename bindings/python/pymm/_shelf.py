@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
 import numpy as np
 
-from . import _array, _containers, _inspect, _pymm, _store, _table, _values, _volatile
+from . import _array, _checkpoints, _containers, _inspect, _pymm, _store, _table, _values, _volatile
 from ._arena import Arena
 from ._batch import Batch
+from ._checkpoints import Checkpoint
 from ._errors import BusyError, Error, ExistsError, InvalidArgument, NotFound, PinnedError, made_here
 from ._paths import PathLike, resolve
+
+if TYPE_CHECKING:  # importing it takes a while
+    from concurrent.futures import Future
 
 _MODES = ("a", "r", "r+", "x", "w-", "w")
 # The predecessor's storage engines. All but the last kept data in persistent memory, as we do.
@@ -34,12 +38,13 @@ _lock = threading.RLock()
 class _State:
     """What the attribute machinery must not mistake for a variable."""
 
-    __slots__ = ("handle", "path", "place")
+    __slots__ = ("handle", "path", "place", "saver")
 
     def __init__(self, handle: _pymm.Handle, path: str, place: str) -> None:
         self.handle = handle
         self.path = path
         self.place = place  # for people
+        self.saver = _checkpoints.Saver()
 
 
 class _Change:
@@ -307,6 +312,43 @@ class shelf(_pymm.ShelfBase):
         """A `with` block in which NumPy makes new arrays in this shelf's free space; see Arena."""
         return Arena(self)
 
+    # --- checkpoints ------------------------------------------------------------------------------
+
+    def save(self, obj: Any, name: str, keep: int = 1) -> int:
+        """Saves an object as the newest version of checkpoint `name`, and erases all but the `keep` newest ones.
+        One commit: after a crash there is the state before, or the one after.
+
+        The object is what can be assigned to a variable: nests of dicts, lists and tuples with arrays, numbers, texts
+        in them, or one of these. It takes room for one version more than are kept. Versions are counted
+        from 1; the new one's number is returned. Threads may save at once: one after the other.
+
+        TypeError for what a shelf cannot hold, with the place in the nest; NoSpaceError (a MemoryError) when
+        there is no room. Then nothing has changed.
+        """
+        saver: _checkpoints.Saver = self._state.saver
+        return saver.save(self, obj, name, keep)
+
+    def save_async(self, obj: Any, name: str, keep: int = 1) -> Future[int]:
+        """As save(), in the background: returns when the object has been copied in DRAM, a future of the version's
+        number. What is changed in the object afterwards is not saved. One save at a time, in the order
+        of the calls; close() waits for them. What save() raises, the future does; TypeError at once."""
+        saver: _checkpoints.Saver = self._state.saver
+        return saver.save_async(self, obj, name, keep)
+
+    def load(self, name: str, version: int = -1, copy: bool = True) -> Any:
+        """The object that was saved as checkpoint `name`: its newest version, or -2, -3 ... for those before, or
+        the version of that number.
+
+        With `copy`, plain objects that have nothing to do with the shelf. Without, what a variable gives:
+        containers and arrays are read-only views, without a copy however large they are, and their space is not
+        reused while somebody has them. KeyError when there is no such checkpoint or version.
+        """
+        return _checkpoints.load(self, name, version, copy)
+
+    def checkpoints(self, name: Optional[str] = None) -> list[Checkpoint]:
+        """The versions that there are of a checkpoint, the newest last; without a name, those of all."""
+        return _checkpoints.listed(self, name)
+
     # --- the shelf as a whole ---------------------------------------------------------------------
 
     @property
@@ -338,6 +380,7 @@ class shelf(_pymm.ShelfBase):
         against other writers is kept until the last of them is gone."""
         # It stays in _open_shelves: if views keep the library's shelf alive, opening it again revives
         # that one, and this object with it.
+        self._state.saver.finish()
         with self._changing():
             self._forget_all()
             self._state.handle.close()
@@ -415,19 +458,24 @@ class shelf(_pymm.ShelfBase):
     def _load(self, name: str) -> Any:
         handle: _pymm.Handle = self._state.handle
         stamp = self._stamp()
-        block = handle.get(name)
-        value: Any
-        if block.kind <= _values.NDARRAY:
-            value = _array.from_block(block)
-        else:
-            value = _containers.from_block(block) if block.kind == _values.TREE else _values.decode(block)
-            _values.set_origin(value, self, block)
+        value = self._open(name)
         # A read-only shelf may be changed by its writer at any time, so nothing of it is kept.
         if handle.writable and not _is_ours(type(self), name):
             self._remember(name, value, stamp)
             # With every variable open, a name that is not in __dict__ does not exist.
             if type(self) is shelf:
                 self._complete(len(handle), stamp)
+        return value
+
+    def _open(self, name: str) -> Any:
+        """A variable's present value, which nobody keeps."""
+        block = self._state.handle.get(name)
+        value: Any
+        if block.kind <= _values.NDARRAY:
+            value = _array.from_block(block)
+        else:
+            value = _containers.from_block(block) if block.kind == _values.TREE else _values.decode(block)
+            _values.set_origin(value, self, block)
         return value
 
     def _changing(self, *names: str) -> _Change:

@@ -233,9 +233,9 @@ public:
         return rows;
     }
 
-    /// All that the catalogue knows of every variable, in order.
-    py::list entries() const {
-        const auto infos = unlocked([&] { return shelf_.list(); });
+    /// All that the catalogue knows of the variables whose names start so, in order.
+    py::list entries(const std::string& prefix) const {
+        const auto infos = unlocked([&] { return shelf_.list(prefix); });
         py::list result;
         for (const BlobInfo& info : infos) {
             py::dict entry;
@@ -358,7 +358,7 @@ void add_handle_types(py::module_& module) {
         .def("batch", [](Handle& h) { return h.shelf().batch(); })
         .def("names", &Handle::names, "prefix"_a, "limit"_a)
         .def("table", &Handle::table, "limit"_a)
-        .def("entries", &Handle::entries)
+        .def("entries", &Handle::entries, "prefix"_a = "")
         .def("__len__", [](Handle& h) { return unlocked([&] { return h.shelf().size(); }); })
         .def("persist", [](Handle& h) { unlocked([&] { h.shelf().persist(); }); })
         .def("stat", &Handle::stat)
