@@ -68,18 +68,35 @@ PyObject* plain_of(PyObject* argument) {
 
 // On plain views, too: NumPy's protocols would lead to array_ufunc() below, and do the same in twice the time.
 
-template <binaryfunc PyNumberMethods::*slot>
+/// Whether the right side of an operator may have the first word. Python asks it first where its class is a subclass
+/// of the left one's, as numpy.matrix is of numpy.ndarray; of ours it is not.
+bool goes_first(PyObject* right) {
+    return !Py_IS_TYPE(right, ndarray) && PyObject_TypeCheck(right, ndarray) && !is_shelved_array(right);
+}
+
+template <binaryfunc PyNumberMethods::*slot, binaryfunc operation>
 PyObject* binary(PyObject* left, PyObject* right) {
     const Ref a(plain_of(left));
     if (!a) return nullptr;
+    if (a.get() != left && goes_first(right)) return operation(a.get(), right);
     const Ref b(plain_of(right));
     if (!b) return nullptr;
     return (ndarray->tp_as_number->*slot)(a.get(), b.get());
 }
 
+PyObject* power(PyObject* left, PyObject* right, PyObject* modulus) {
+    const Ref a(plain_of(left));
+    if (!a) return nullptr;
+    if (a.get() != left && goes_first(right)) return PyNumber_Power(a.get(), right, modulus);
+    const Ref b(plain_of(right));
+    if (!b) return nullptr;
+    return ndarray->tp_as_number->nb_power(a.get(), b.get(), modulus);
+}
+
 PyObject* compare(PyObject* left, PyObject* right, int operation) {
     const Ref a(plain_of(left));
     if (!a) return nullptr;
+    if (goes_first(right)) return PyObject_RichCompare(a.get(), right, operation);
     const Ref b(plain_of(right));
     if (!b) return nullptr;
     return ndarray->tp_richcompare(a.get(), b.get(), operation);
@@ -508,18 +525,20 @@ void add_array_type(py::module_& module) {
         {Py_nb_inplace_or, reinterpret_cast<void*>(in_place<&N::nb_inplace_or>)},
         {Py_nb_inplace_floor_divide, reinterpret_cast<void*>(in_place<&N::nb_inplace_floor_divide>)},
         {Py_nb_inplace_true_divide, reinterpret_cast<void*>(in_place<&N::nb_inplace_true_divide>)},
-        {Py_nb_add, reinterpret_cast<void*>(binary<&N::nb_add>)},
-        {Py_nb_subtract, reinterpret_cast<void*>(binary<&N::nb_subtract>)},
-        {Py_nb_multiply, reinterpret_cast<void*>(binary<&N::nb_multiply>)},
-        {Py_nb_remainder, reinterpret_cast<void*>(binary<&N::nb_remainder>)},
-        {Py_nb_lshift, reinterpret_cast<void*>(binary<&N::nb_lshift>)},
-        {Py_nb_rshift, reinterpret_cast<void*>(binary<&N::nb_rshift>)},
-        {Py_nb_and, reinterpret_cast<void*>(binary<&N::nb_and>)},
-        {Py_nb_xor, reinterpret_cast<void*>(binary<&N::nb_xor>)},
-        {Py_nb_or, reinterpret_cast<void*>(binary<&N::nb_or>)},
-        {Py_nb_floor_divide, reinterpret_cast<void*>(binary<&N::nb_floor_divide>)},
-        {Py_nb_true_divide, reinterpret_cast<void*>(binary<&N::nb_true_divide>)},
-        {Py_nb_matrix_multiply, reinterpret_cast<void*>(binary<&N::nb_matrix_multiply>)},
+        {Py_nb_add, reinterpret_cast<void*>(binary<&N::nb_add, PyNumber_Add>)},
+        {Py_nb_subtract, reinterpret_cast<void*>(binary<&N::nb_subtract, PyNumber_Subtract>)},
+        {Py_nb_multiply, reinterpret_cast<void*>(binary<&N::nb_multiply, PyNumber_Multiply>)},
+        {Py_nb_remainder, reinterpret_cast<void*>(binary<&N::nb_remainder, PyNumber_Remainder>)},
+        {Py_nb_divmod, reinterpret_cast<void*>(binary<&N::nb_divmod, PyNumber_Divmod>)},
+        {Py_nb_power, reinterpret_cast<void*>(power)},
+        {Py_nb_lshift, reinterpret_cast<void*>(binary<&N::nb_lshift, PyNumber_Lshift>)},
+        {Py_nb_rshift, reinterpret_cast<void*>(binary<&N::nb_rshift, PyNumber_Rshift>)},
+        {Py_nb_and, reinterpret_cast<void*>(binary<&N::nb_and, PyNumber_And>)},
+        {Py_nb_xor, reinterpret_cast<void*>(binary<&N::nb_xor, PyNumber_Xor>)},
+        {Py_nb_or, reinterpret_cast<void*>(binary<&N::nb_or, PyNumber_Or>)},
+        {Py_nb_floor_divide, reinterpret_cast<void*>(binary<&N::nb_floor_divide, PyNumber_FloorDivide>)},
+        {Py_nb_true_divide, reinterpret_cast<void*>(binary<&N::nb_true_divide, PyNumber_TrueDivide>)},
+        {Py_nb_matrix_multiply, reinterpret_cast<void*>(binary<&N::nb_matrix_multiply, PyNumber_MatrixMultiply>)},
         {Py_tp_richcompare, reinterpret_cast<void*>(compare)},
         {Py_tp_hash, reinterpret_cast<void*>(PyObject_HashNotImplemented)},
         {Py_sq_item, reinterpret_cast<void*>(item)},
