@@ -145,7 +145,10 @@ def _on_plain_view(name: str) -> Any:
     method = getattr(np.ndarray, name)
 
     def call(self: shelved_ndarray, /, *args: Any, **kwargs: Any) -> Any:
-        result = method(_plain_view(self, np.ndarray), *args, **kwargs)
+        plain = _plain_view(self, np.ndarray)
+        result = method(plain, *args, **kwargs)
+        if result is plain:  # nothing to do, as for conj() of real numbers
+            return self
         if isinstance(result, shelved_ndarray):  # given as `out`
             _pymm.persist_array(result)
         return result
@@ -156,7 +159,8 @@ def _on_plain_view(name: str) -> Any:
     return call
 
 
-# These always return new arrays, or `out`: made from a plain view, they own their memory and are plain.
+# These return new arrays, `out`, or (conj and round, where there is nothing to do) the array itself: made from a
+# plain view, new ones own their memory and are plain.
 for _name in (
     "all",
     "any",
@@ -251,6 +255,7 @@ def _strides(shape: tuple[int, ...], itemsize: int, order: str) -> tuple[int, ..
 
 
 _pymm.use_elements(_elements.structured)
+_pymm.use_sequence(shelved_ndarray)
 _elements.array_type = shelved_ndarray
 
 

@@ -133,6 +133,9 @@ class shelved_flatiter:
             else:
                 _pymm.persist_array(self._array[(*at, ...)])
 
+    def __delitem__(self, key: Any) -> None:
+        raise TypeError("elements of an array cannot be deleted")
+
     def __eq__(self, other: Any) -> Any:
         return self._plain == other
 

@@ -163,6 +163,11 @@ PyObject* item(PyObject* self, Py_ssize_t index) {
     return result != nullptr && Py_IS_TYPE(result, void_scalar) ? live_element(result) : result;
 }
 
+int assign_item(PyObject* self, Py_ssize_t index, PyObject* value) {
+    settled = {};
+    return ndarray->tp_as_sequence->sq_ass_item(self, index, value);
+}
+
 /// The view that `key` selects, or `array` itself where it selects no single block of memory.
 Ref selected(PyObject* array, PyObject* key) {
     // An ellipsis at the end makes NumPy return a view even of one element.
@@ -402,6 +407,16 @@ PyObject* use_elements(PyObject*, PyObject* function) {
     Py_RETURN_NONE;
 }
 
+PyObject* use_sequence(PyObject*, PyObject* type) {
+    if (!PyType_Check(type) || !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type), array_base) ||
+        PyType_HasFeature(reinterpret_cast<PyTypeObject*>(type), Py_TPFLAGS_HEAPTYPE) == 0) {
+        PyErr_SetString(PyExc_TypeError, "use_sequence() takes a subclass of ArrayBase");
+        return nullptr;
+    }
+    *reinterpret_cast<PyTypeObject*>(type)->tp_as_sequence = *array_base->tp_as_sequence;
+    Py_RETURN_NONE;
+}
+
 PyObject* remember_read_function(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
     if (count == 2) remember_read(arguments[0], arguments[1]);
     Py_RETURN_NONE;
@@ -421,6 +436,9 @@ PyMethodDef functions[] = {
      "Makes an array durable that is assigned to the variable which it is, unless an in-place operator just did."},
     {"block_of", block_function, METH_O, "The Block whose memory an array shows, or None."},
     {"use_elements", use_elements, METH_O, "What makes an element of a structured array one that is kept."},
+    // A class statement gives `__len__` to the sequence protocol, too, which NumPy leaves without a length so that C
+    // callers' negative indices are counted from the end once, and takes away the refusal to concatenate.
+    {"use_sequence", use_sequence, METH_O, "A Python subclass of ArrayBase is a sequence as ArrayBase is."},
     {"remember_read", c_function(remember_read_function), METH_FASTCALL, "An element was read: array, index."},
     {"was_read", c_function(was_read_function), METH_FASTCALL,
      "Whether a store to the element may be the end of an in-place operator: array, index."},
@@ -542,6 +560,7 @@ void add_array_type(py::module_& module) {
         {Py_tp_richcompare, reinterpret_cast<void*>(compare)},
         {Py_tp_hash, reinterpret_cast<void*>(PyObject_HashNotImplemented)},
         {Py_sq_item, reinterpret_cast<void*>(item)},
+        {Py_sq_ass_item, reinterpret_cast<void*>(assign_item)},
         {Py_mp_subscript, reinterpret_cast<void*>(subscript)},
         {Py_mp_ass_subscript, reinterpret_cast<void*>(assign_subscript)},
         {Py_tp_setattro, reinterpret_cast<void*>(set_attribute)},
