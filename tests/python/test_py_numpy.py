@@ -20,8 +20,7 @@ def test_operators_of_a_matrix_go_first(shelf):
     assert type(shelf.x + matrix) is type(plain == matrix) is type(shelf.x == matrix) is np.matrix
 
 
-@pytest.mark.parametrize("name", ["add", "sub", "mul", "truediv", "floordiv", "mod", "divmod", "pow", "lshift", "rshift",
-                                  "and", "or", "xor", "matmul"])  # fmt: skip
+@pytest.mark.parametrize("name", "add sub mul truediv floordiv mod divmod pow lshift rshift and or xor matmul".split())
 def test_reflected_operators_of_a_subclass_go_first(shelf, name):
     asked = []
 
@@ -36,14 +35,15 @@ def test_reflected_operators_of_a_subclass_go_first(shelf, name):
     assert asked == [np.ndarray, np.ndarray]
 
 
+@pytest.mark.filterwarnings("ignore:elementwise comparison failed:DeprecationWarning")
 def test_comparisons_of_a_subclass_go_first(shelf):
     class Other(np.ndarray):
         pass
 
     times, other = np.arange(3).astype("M8[s]"), np.ones(3).view(Other)
     shelf.x = times
-    # Nothing compares these, so that the class of the result is that of who was asked.
-    assert type(times == other) is type(shelf.x == other) is type(shelf.x != other) is Other
+    # Nothing compares these, so that since NumPy 1.25 the class of the result is that of who was asked.
+    assert type(shelf.x == other) is type(times == other) and type(shelf.x != other) is type(times != other)
 
 
 def test_methods_with_nothing_to_do_give_the_array_itself(shelf):
