@@ -27,7 +27,7 @@ std::vector<std::byte> encoded(const Type& type) {
 
 Type any_type() {
     Type type;
-    type.kind = static_cast<Kind>(*rc::gen::inRange(0, 11));
+    type.kind = static_cast<Kind>(*rc::gen::inRange(0, 12));
     type.dtype = *rc::gen::arbitrary<std::string>();
     type.itemsize = *rc::gen::arbitrary<std::uint32_t>();
     const auto n = *rc::gen::inRange<std::size_t>(0, 65);
@@ -145,7 +145,7 @@ TEST_CASE("what a blob of some size can be") {
     CHECK(!value(Kind::none, 1));
     CHECK(value(Kind::tree, 48));
     CHECK(!value(Kind::tree, 47));
-    CHECK(!value(static_cast<Kind>(11), 1));
+    CHECK(!value(static_cast<Kind>(12), 1));
     CHECK(!value(static_cast<Kind>(255), 0));
     Type shaped = Type::value(Kind::string);
     shaped.shape = shaped.strides = {1};
@@ -198,12 +198,32 @@ TEST_CASE("what an array of some size can be") {
     CHECK(!fits(scalar, 4));
 }
 
+TEST_CASE("tensors: as arrays, with strides and names of elements of PyTorch's") {
+    const Type last = Type::tensor("<f4", 4, {2, 3, 2, 2}, {48, 4, 24, 12});  // channels_last
+    CHECK(type_problem(last, 96) == nullptr);
+    CHECK(type_problem(last, 95) != nullptr);
+    CHECK(!last.c_contiguous());
+    CHECK(last.describe() == "tensor <f4 (2, 3, 2, 2)");
+    CHECK(type_problem(Type::tensor("bfloat16", 2, {5}, {4}), 10) != nullptr);  // reaches byte 18
+    CHECK(type_problem(Type::tensor("bfloat16", 2, {5}, {2, 2}), 10) != nullptr);
+    CHECK(type_problem(Type::tensor("", 2, {5}, {2}), 10) != nullptr);
+    CHECK_THROWS_AS(Type::tensor("<f4", 4, {kBig, kBig}, {4, 4}), InvalidArgumentError);
+
+    const float values[] = {1, 2};
+    const Type grad = Type::tensor("<f4 requires_grad", 4, {2}, {4});
+    CHECK(grad.element() == "<f4");
+    CHECK(Type::array("<f4 x", 4, {2}).element() == "<f4 x");
+    CHECK(Array<const float>(grad, reinterpret_cast<const std::byte*>(values), 8)(1) == 2);
+    CHECK_THROWS_AS(Array<const double>(grad, reinterpret_cast<const std::byte*>(values), 8), InvalidArgumentError);
+}
+
 TEST_CASE("names of kinds") {
     CHECK(kind_name(Kind::raw) == "raw");
     CHECK(kind_name(Kind::ndarray) == "ndarray");
     CHECK(kind_name(Kind::scalar) == "scalar");
     CHECK(kind_name(Kind::tree) == "tree");
-    CHECK(kind_name(static_cast<Kind>(11)) == "unknown");
+    CHECK(kind_name(Kind::tensor) == "tensor");
+    CHECK(kind_name(static_cast<Kind>(12)) == "unknown");
     CHECK(Type::array("<f8", 8, {3}).describe() == "<f8 (3,)");
     CHECK(Type::array("<f8", 8, {3, 4}).describe() == "<f8 (3, 4)");
 }

@@ -41,7 +41,7 @@ std::string type_text(Bytes bytes) {
     if (!decode_type(bytes, type)) return "undecodable";
     std::string text(kind_name(type.kind));
     if (!type.dtype.empty()) text += " " + type.dtype;
-    if (type.kind == Kind::ndarray) text += fmt::format(" ({})", fmt::join(type.shape, ", "));
+    if (is_array(type.kind)) text += fmt::format(" ({})", fmt::join(type.shape, ", "));
     return text;
 }
 

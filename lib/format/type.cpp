@@ -14,7 +14,7 @@ namespace pymm {
 std::string_view kind_name(Kind kind) noexcept {
     static constexpr std::string_view names[] = {"raw",     "ndarray", "string",  "bytes", "integer",
                                                  "real",    "complex", "boolean", "none",  "scalar",
-                                                 "tree"};
+                                                 "tree",    "tensor"};
     const auto i = static_cast<std::size_t>(kind);
     return i < std::size(names) ? names[i] : "unknown";
 }
@@ -48,6 +48,20 @@ Type Type::array(std::string dtype, std::uint32_t itemsize, std::vector<std::int
         stride = next;
     }
     return type;
+}
+
+Type Type::tensor(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape,
+                  std::vector<std::int64_t> strides) {
+    // For what it checks.
+    Type type = array(std::move(dtype), itemsize, std::move(shape));
+    type.kind = Kind::tensor;
+    type.strides = std::move(strides);
+    return type;
+}
+
+std::string_view Type::element() const noexcept {
+    const std::string_view all = dtype;
+    return kind == Kind::tensor ? all.substr(0, all.find(' ')) : all;
 }
 
 std::uint64_t Type::nbytes() const {
@@ -91,6 +105,8 @@ std::string Type::describe() const {
     switch (kind) {
         case Kind::ndarray:
             return fmt::format("{} ({}{})", dtype, fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+        case Kind::tensor:
+            return fmt::format("tensor {} ({}{})", dtype, fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
         case Kind::scalar: return dtype;
         default: return std::string(kind_name(kind));
     }

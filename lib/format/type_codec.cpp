@@ -45,15 +45,13 @@ bool decode_type(std::span<const std::byte> bytes, Type& out) {
 }
 
 const char* type_problem(const Type& type, std::uint64_t size) noexcept {
-    if (static_cast<std::uint8_t>(type.kind) > static_cast<std::uint8_t>(Kind::tree))
-        return "unknown kind";
+    if (kind_name(type.kind) == "unknown") return "unknown kind";
     if (type.shape.size() != type.strides.size()) return "shape and strides differ in length";
     if (type.shape.size() > Type::max_dimensions) return "more than 64 dimensions";
     if (type.dtype.size() > 0xffff - sizeof(TypeHeader) - 16 * type.shape.size())
         return "the dtype's description is too long";
     if (!is_utf8(type.dtype)) return "the dtype's description is not UTF-8";
-    const bool elements = type.kind == Kind::ndarray || type.kind == Kind::scalar;
-    if (!elements) {
+    if (!has_elements(type.kind)) {
         if (!type.shape.empty()) return "a shape on a kind that has no elements";
         switch (type.kind) {
             case Kind::real: return size == 8 ? nullptr : "a real has 8 bytes";

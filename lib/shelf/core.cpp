@@ -424,7 +424,7 @@ View ShelfCore::get(std::string_view name, Access access) {
         }
         const Kind kind = state->info.type.kind;
         if (access == Access::write) {
-            if (kind != Kind::ndarray && kind != Kind::raw)
+            if (!is_array(kind) && kind != Kind::raw)
                 throw InvalidArgumentError(fmt::format("blob '{}' is a {}: values are replaced by put, not changed in "
                                                        "place", name, kind_name(kind)));
             if (sealing_ == entry.fixed.offset)

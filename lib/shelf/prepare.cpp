@@ -19,7 +19,7 @@ using namespace format;
 bool may_be_inline(const Type& type, std::uint64_t size) noexcept {
     if (encoded_type_size(type) > kMaxEntryType) return false;
     if (size == 0) return true;
-    return type.kind != Kind::ndarray && type.kind != Kind::raw && size <= kMaxInline;
+    return !is_array(type.kind) && type.kind != Kind::raw && size <= kMaxInline;
 }
 
 bool kept_inline(const Type& type, std::span<const std::byte> value) noexcept {

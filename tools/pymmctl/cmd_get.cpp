@@ -24,14 +24,10 @@ struct CatOptions {
     bool json = false;
 };
 
-bool has_elements(const pymm::Type& type) {
-    return type.kind == pymm::Kind::ndarray || type.kind == pymm::Kind::scalar;
-}
-
 std::string format_for(const GetOptions& options, const pymm::Type& type) {
     if (options.format != "auto") return options.format;
     if (options.file.ends_with(".npy")) return "npy";
-    if (has_elements(type)) return options.file.empty() || options.file == "-" ? "npy" : "raw";
+    if (pymm::has_elements(type.kind)) return options.file.empty() || options.file == "-" ? "npy" : "raw";
     return "text";
 }
 
@@ -43,7 +39,7 @@ struct Output {
 
 Output text_of(const pymm::View& view, const std::string& given, bool json = false) {
     const pymm::Kind kind = view.type().kind;
-    if (kind != pymm::Kind::raw && kind != pymm::Kind::ndarray) view.check_readable();
+    if (kind != pymm::Kind::raw && !pymm::is_array(kind)) view.check_readable();
     if (json && kind != pymm::Kind::tree)
         throw Failure(Exit::usage, given + ": is no list, tuple or dict: leave --json out");
     std::string text;
@@ -62,7 +58,7 @@ Exit get(const GetOptions& options, const Context& context) {
     find_blob(shelf, at);
     const pymm::View view = shelf.get(at.blob);
     const std::string format = format_for(options, view.type());
-    if (options.file.empty() && has_elements(view.type()) && format != "text" &&
+    if (options.file.empty() && pymm::has_elements(view.type().kind) && format != "text" &&
         isatty(STDOUT_FILENO) == 1)
         throw Failure(Exit::usage, at.given + ": is an array, and standard output a terminal: "
                                               "give a file, or '-' to insist");

@@ -47,11 +47,11 @@ Rows rows_of(const pymm::BlobInfo& info) {
     const pymm::Type& type = info.type;
     Rows rows{{"blob", for_fd(STDOUT_FILENO, info.name)},
               {"kind", std::string(pymm::kind_name(type.kind))}};
-    if (type.kind == pymm::Kind::ndarray || type.kind == pymm::Kind::scalar) {
+    if (pymm::has_elements(type.kind)) {
         rows.push_back({"dtype", for_fd(STDOUT_FILENO, type.dtype)});
         rows.push_back({"itemsize", fmt::format("{}", type.itemsize)});
     }
-    if (type.kind == pymm::Kind::ndarray) {
+    if (pymm::is_array(type.kind)) {
         const auto order = order_text(type);
         rows.push_back({"shape", shape_text(type)});
         rows.push_back({"strides", fmt::format("({})", fmt::join(type.strides, ", "))});

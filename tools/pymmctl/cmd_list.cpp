@@ -29,7 +29,7 @@ struct Options {
 /// Structured dtypes can be very long; `info` shows all of them.
 std::string brief_dtype(const pymm::Type& type) {
     constexpr std::size_t most = 40;
-    if (type.kind != pymm::Kind::ndarray && type.kind != pymm::Kind::scalar) return "-";
+    if (!pymm::has_elements(type.kind)) return "-";
     if (type.dtype.size() <= most) return for_fd(STDOUT_FILENO, type.dtype);
     std::size_t end = most - 3;
     while (end > 0 && (static_cast<unsigned char>(type.dtype[end]) & 0xc0) == 0x80) --end;

@@ -19,8 +19,8 @@ Json time_json(pymm::Clock::time_point time) { return iso_time(time, true); }
 
 Json of(const pymm::BlobInfo& info) {
     const pymm::Type& type = info.type;
-    const bool elements = type.kind == pymm::Kind::ndarray || type.kind == pymm::Kind::scalar;
-    const bool array = type.kind == pymm::Kind::ndarray;
+    const bool elements = pymm::has_elements(type.kind);
+    const bool array = pymm::is_array(type.kind);
     const auto order = order_text(type);
     Json json;
     json["name"] = info.name;

@@ -119,23 +119,26 @@ pymm::Type read_npy_header(Input& input) {
 }
 
 std::string npy_header(const pymm::Type& type, const std::string& where) {
-    if (type.kind != pymm::Kind::ndarray && type.kind != pymm::Kind::scalar)
+    if (!pymm::has_elements(type.kind))
         throw Failure(Exit::usage, where + ": is not an array but " +
                                        std::string(pymm::kind_name(type.kind)) +
                                        ": use --format raw or --format text");
     const bool c_order = type.c_contiguous();
     if (!c_order && !type.f_contiguous())
         throw Failure(Exit::usage, where + ": the array is not contiguous: copy it in Python first");
+    const std::string dtype(type.element());
+    if (type.kind == pymm::Kind::tensor && dtype.find_first_of("<>|=") != 0)
+        throw Failure(Exit::usage, where + ": elements of PyTorch's '" + dtype +
+                                       "', which .npy files cannot hold: use --format raw");
     try {
         // The literal goes into a file that others will parse: it comes from media, so look at it.
-        if (parse_dtype(type.dtype).itemsize != type.itemsize)
+        if (parse_dtype(dtype).itemsize != type.itemsize)
             throw DtypeError("its size does not fit the itemsize");
     } catch (const DtypeError& error) {
-        throw Failure(Exit::corrupt, where + ": dtype '" + type.dtype + "': " + error.what());
+        throw Failure(Exit::corrupt, where + ": dtype '" + dtype + "': " + error.what());
     }
 
-    const std::string descr =
-        type.dtype.starts_with('[') ? type.dtype : fmt::format("'{}'", type.dtype);
+    const std::string descr = dtype.starts_with('[') ? dtype : fmt::format("'{}'", dtype);
     const std::string shape = type.shape.size() == 1
                                   ? fmt::format("({},)", type.shape[0])
                                   : fmt::format("({})", fmt::join(type.shape, ", "));

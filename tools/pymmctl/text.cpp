@@ -40,13 +40,13 @@ std::string iso_time(pymm::Clock::time_point time, bool fraction) {
 }
 
 std::string shape_text(const pymm::Type& type) {
-    if (type.kind != pymm::Kind::ndarray) return "-";
+    if (!pymm::is_array(type.kind)) return "-";
     return type.shape.size() == 1 ? fmt::format("({},)", type.shape[0])
                                   : fmt::format("({})", fmt::join(type.shape, ", "));
 }
 
 std::string_view order_text(const pymm::Type& type) {
-    if (type.kind != pymm::Kind::ndarray) return "";
+    if (!pymm::is_array(type.kind)) return "";
     if (type.c_contiguous()) return "C";
     return type.f_contiguous() ? "F" : "";
 }

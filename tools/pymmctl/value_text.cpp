@@ -141,6 +141,7 @@ bool value_text(const pymm::Type& type, std::span<const std::byte> bytes, std::s
         case pymm::Kind::scalar: return scalar_text(type, bytes, text);
         case pymm::Kind::raw:
         case pymm::Kind::ndarray:
+        case pymm::Kind::tensor:
         case pymm::Kind::string:
         case pymm::Kind::bytes: return false;
     }

@@ -45,10 +45,10 @@ class Array {
 
 public:
     Array(const Type& type, Byte* data, std::size_t size) : type_(&type), data_(data) {
-        if (type.kind != Kind::ndarray && type.kind != Kind::scalar)
+        if (!has_elements(type.kind))
             throw InvalidArgumentError("typed access: the blob is no array but " +
                                        std::string(kind_name(type.kind)) + "; use bytes()");
-        if (!detail::dtype_matches(type.dtype, detail::kind_of<T>(), sizeof(T)) ||
+        if (!detail::dtype_matches(type.element(), detail::kind_of<T>(), sizeof(T)) ||
             type.itemsize != sizeof(T))
             throw InvalidArgumentError("typed access: elements are " + type.dtype + " of " +
                                        std::to_string(type.itemsize) +

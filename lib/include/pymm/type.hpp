@@ -11,8 +11,7 @@ namespace pymm {
 /// Kind of a blob. The numbers are on media (docs/FORMAT.md, "Type descriptor") and never reused.
 enum class Kind : std::uint8_t {
     raw = 0,      ///< bytes without meaning to us
-    ndarray = 1,  ///< strided array of `dtype` elements; the only kind handed out as writable memory
-                  ///< besides `raw`
+    ndarray = 1,  ///< strided array of `dtype` elements
     string = 2,   ///< UTF-8 text (lone surrogates encoded as in "surrogatepass")
     bytes = 3,    ///< immutable byte string
     integer = 4,  ///< signed integer of any size, two's complement, little-endian
@@ -22,7 +21,13 @@ enum class Kind : std::uint8_t {
     none = 8,     ///< no value; zero bytes
     scalar = 9,   ///< one element of `dtype` (a NumPy scalar)
     tree = 10,    ///< lists, tuples and dicts with all that is in them: <pymm/tree.hpp>
+    tensor = 11,  ///< as ndarray; PyTorch made it, and gets it back as a tensor
 };
+
+/// Strided arrays. These and `raw` are handed out as writable memory, no other kind is.
+constexpr bool is_array(Kind kind) noexcept { return kind == Kind::ndarray || kind == Kind::tensor; }
+/// Kinds with a `dtype`: arrays and scalars.
+constexpr bool has_elements(Kind kind) noexcept { return is_array(kind) || kind == Kind::scalar; }
 
 /// Name of a kind as tools print it ("ndarray", "string" ...); "unknown" for other numbers.
 std::string_view kind_name(Kind kind) noexcept;
@@ -31,6 +36,8 @@ std::string_view kind_name(Kind kind) noexcept;
 ///
 /// `dtype` is NumPy's array-protocol type string ("<f8", "|S5", "<M8[us]"; NumPy manual, "The array
 /// interface protocol") or, for structured types, the `descr` literal of the .npy format (NEP 1).
+/// Of a tensor it is NumPy's type string too, or PyTorch's name where NumPy has none ("bfloat16"); behind
+/// it may stand " requires_grad".
 /// `shape` counts elements, `strides` bytes; both have the same length, the number of dimensions.
 struct Type {
     Kind kind = Kind::raw;
@@ -50,6 +57,12 @@ struct Type {
     static Type array(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape,
                       bool fortran = false);
 
+    /// A tensor, its strides in bytes. Unlike arrays' they are the caller's: PyTorch has more than two orders.
+    static Type tensor(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape,
+                       std::vector<std::int64_t> strides);
+
+    /// `dtype` without what a tensor has behind it; valid as long as `dtype`.
+    std::string_view element() const noexcept;
     /// Bytes of a contiguous array of this shape: product(shape) * itemsize. Throws on overflow.
     std::uint64_t nbytes() const;
     bool c_contiguous() const;
