@@ -279,6 +279,53 @@ TEST_CASE("typed arrays") {
     CHECK(s.get("empty", Access::write).writable_array<double>().size() == 0);
 }
 
+TEST_CASE("tensors are handed out as memory") {
+    Scratch scratch;
+    const Namespace ns = Namespace::open(scratch.path());
+    Shelf s = ns.create("a", {.capacity = 8 << 20});
+    const float values[] = {1, 2, 3, 4, 5, 6};
+    s.put("t", std::as_bytes(std::span(values)), Type::tensor("<f4 requires_grad", 4, {2, 3}, {4, 8}));
+    View view = s.get("t", Access::write);
+    CHECK(view.info().offset != 0);  // never in the catalogue, whose bytes cannot be stored to
+    CHECK(view.array<float>()(1, 2) == 6);
+    view.writable_array<float>()(0, 1) = 9;
+    view.persist();
+    view = {};
+    s.close();
+    s = ns.shelf("a");
+    CHECK(s.get("t").array<float>()(0, 1) == 9);
+    CHECK(s.find("t")->type == Type::tensor("<f4 requires_grad", 4, {2, 3}, {4, 8}));
+}
+
+TEST_CASE("what is stored to private memory reaches nobody") {
+    Scratch scratch;
+    const Namespace ns = Namespace::open(scratch.path());
+    Shelf s = ns.create("a", {.capacity = 8 << 20});
+    for (const std::size_t size : {0, 1, 100, 4095, 4096, 10000, 3 << 20}) {
+        CAPTURE(size);
+        const std::string text = pattern(size, 7);
+        s.put("x", bytes_of(text));
+        s.seal("x");
+        {
+            const View view = s.get("x");
+            PrivateMemory memory = view.private_memory();
+            REQUIRE(memory.bytes().size() == size);
+            CHECK(reinterpret_cast<std::uintptr_t>(memory.bytes().data()) % 64 == 0);
+            CHECK(std::memcmp(memory.bytes().data(), text.data(), size) == 0);
+            const PrivateMemory other = view.private_memory();
+            std::memset(memory.bytes().data(), 0, size);
+            CHECK(text_of(view) == text);
+            CHECK(std::memcmp(other.bytes().data(), text.data(), size) == 0);
+            memory = PrivateMemory();
+            CHECK(memory.bytes().empty());
+        }
+        s.erase("x");
+    }
+    s.put("n", bytes_of("12345678"), Type::value(Kind::real));
+    CHECK(s.get("n").private_memory().bytes().size() == 8);
+    CHECK_THROWS_AS(View().private_memory(), InvalidArgumentError);
+}
+
 TEST_CASE("bad names change nothing") {
     Scratch scratch;
     const Namespace ns = Namespace::open(scratch.path());

@@ -482,6 +482,13 @@ std::uint64_t MappedMedia::next_data(std::uint64_t offset) const noexcept {
     return std::clamp<std::uint64_t>(static_cast<std::uint64_t>(at), offset, std::max(offset, size_));
 }
 
+std::byte* MappedMedia::map_private(std::uint64_t offset, std::uint64_t size) const noexcept {
+    if (device_ || detached_) return nullptr;
+    void* got = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd_,
+                       static_cast<off_t>(offset));
+    return got == MAP_FAILED ? nullptr : static_cast<std::byte*>(got);
+}
+
 void MappedMedia::detach_in_child() noexcept {
     if (detached_) return;
     detached_ = true;

@@ -39,6 +39,7 @@ public:
     void flush(std::uint64_t offset, std::uint64_t size) override;
     void drain() override;
     std::uint64_t next_data(std::uint64_t offset) const noexcept override;
+    std::byte* map_private(std::uint64_t offset, std::uint64_t size) const noexcept override;
     void detach_in_child() noexcept override;
 
 private:

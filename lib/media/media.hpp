@@ -72,6 +72,14 @@ public:
     /// that do not know answer `offset`. To pass over holes without reading them.
     virtual std::uint64_t next_data(std::uint64_t offset) const noexcept { return offset; }
 
+    /// A private mapping of the range, whole pages, that may be stored to: the kernel copies what is, and the media
+    /// never sees it. The caller unmaps it. Null where there is none to be had: then the caller copies.
+    virtual std::byte* map_private(std::uint64_t offset, std::uint64_t size) const noexcept {
+        (void)offset;
+        (void)size;
+        return nullptr;
+    }
+
     /// After fork(2), in the child: stores must never reach the media again. Async-signal-safe.
     virtual void detach_in_child() noexcept {}
 

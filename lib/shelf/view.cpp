@@ -1,7 +1,10 @@
-// View, Staged and Batch: what users hold.
+// View, PrivateMemory, Staged and Batch: what users hold.
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <mutex>
 
 #include "media/guarded_read.hpp"
@@ -83,6 +86,30 @@ void View::persist(std::uint64_t offset, std::uint64_t size) {
         throw ClosedError(fmt::format("persist of '{}': the shelf belongs to the parent of this process; what is "
                                       "stored here reaches nobody", info.name));
     state_->core->persist_range(info.offset + offset, size);
+}
+
+PrivateMemory View::private_memory() const {
+    const BlobInfo& blob = info();
+    PrivateMemory memory;
+    memory.size_ = blob.size;
+    if (!blob.inlined && blob.size >= kPage && blob.offset % kPage == 0) {
+        const std::uint64_t whole = round_up(blob.size, kPage);
+        memory.data_ = state_->core->parts_.data->map_private(blob.offset, whole);
+        if (memory.data_ != nullptr) {
+            memory.mapped_ = whole;
+            return memory;
+        }
+    }
+    check_readable();
+    memory.data_ = static_cast<std::byte*>(std::aligned_alloc(kLine, round_up(std::max<std::uint64_t>(blob.size, 1), kLine)));
+    if (memory.data_ == nullptr) throw std::bad_alloc();
+    if (blob.size != 0) std::memcpy(memory.data_, state_->data, blob.size);
+    return memory;
+}
+
+PrivateMemory::~PrivateMemory() {
+    if (mapped_ != 0) ::munmap(data_, mapped_);
+    else std::free(data_);
 }
 
 // ---- Staged -----------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <pymm/array.hpp>
@@ -28,6 +29,7 @@
 namespace pymm {
 
 class ShelfCore;  // internal
+class PrivateMemory;
 
 enum class Mode { read_only, read_write };
 enum class Access { read, write };
@@ -132,11 +134,40 @@ public:
     void persist();
     void persist(std::uint64_t offset, std::uint64_t size);
 
+    /// Memory with the blob's bytes that may be stored to, whatever the view and the shelf were opened for. What is
+    /// stored there reaches nobody: for code that cannot be told that memory is read-only. From 4 KiB on nothing is
+    /// copied but the pages that are stored to, when they are; a page that is not shows what the blob's writer stores
+    /// in place, as the view does. Smaller blobs, and those of devices that have no private mappings, are copied at
+    /// once. The view must outlive it. Throws IoError when it cannot be read, std::bad_alloc.
+    PrivateMemory private_memory() const;
+
     struct State;
 private:
     friend class ShelfCore;
     explicit View(std::unique_ptr<State> state) noexcept;
     std::unique_ptr<State> state_;
+};
+
+/// What View::private_memory() gives. Movable, not copyable; 64-byte aligned.
+class PrivateMemory {
+public:
+    PrivateMemory() noexcept = default;
+    ~PrivateMemory();
+    PrivateMemory(PrivateMemory&& other) noexcept { *this = std::move(other); }
+    PrivateMemory& operator=(PrivateMemory&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        std::swap(mapped_, other.mapped_);
+        return *this;
+    }
+
+    std::span<std::byte> bytes() const noexcept { return {data_, size_}; }
+
+private:
+    friend class View;
+    std::byte* data_ = nullptr;
+    std::size_t size_ = 0;
+    std::size_t mapped_ = 0;  ///< bytes to unmap; 0: from the heap
 };
 
 /// An extent being filled, not yet named: pass it to Shelf::put or Batch::put. Dropping it gives the
