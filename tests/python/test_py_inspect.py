@@ -1,8 +1,9 @@
 """What a shelf says of itself: inspect(), supported_types(), addresses."""
 
-import builtins
+import array
 import collections
 import ctypes
+import importlib
 import subprocess
 import sys
 
@@ -87,6 +88,10 @@ def example(name, tmp_path):
         "tuple": lambda: (1, "x"),
         "dict": lambda: {"a": [1]},
         "collections.OrderedDict": lambda: collections.OrderedDict(a=1),
+        "pymm.dlpack_array": lambda: pymm.dlpack_array(np.zeros(3)),
+        "memoryview": lambda: memoryview(b"x"),
+        "bytearray": lambda: bytearray(b"x"),
+        "array.array": lambda: array.array("d", [1]),
     }[name]()
 
 
@@ -98,7 +103,7 @@ def test_supported_types_are_supported(shelf, tmp_path):
         value = example(name, tmp_path)
         if name != "None":
             module, _, cls = name.rpartition(".")
-            expected = getattr({"pymm": pymm, "numpy": np, "collections": collections}[module], cls) if module else getattr(builtins, cls)
+            expected = getattr(importlib.import_module(module or "builtins"), cls)
             assert isinstance(value, expected)
         shelf["it"] = value
         shelf["it"]

@@ -97,7 +97,7 @@ class Text(str):
 
 @pytest.mark.parametrize(
     "value",
-    [{1}, frozenset(), object(), Text("x"), bytearray(b"x"), memoryview(b"x"), range(3), print, int, ...],
+    [{1}, frozenset(), object(), Text("x"), range(3), print, int, ...],
     ids=lambda v: type(v).__name__,
 )
 def test_unsupported_types(shelf, value):

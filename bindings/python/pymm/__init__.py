@@ -16,7 +16,7 @@ in-place operators (views, elements and fields included),    when it returns
 that work in place (`fill`, `sort`, `put` ...)
 element stores (`s.x[0] = 1`), `readinto`, `numpy.random`,   after `persist()`, `persist_offset()`,
 and what else writes past NumPy's protocols: plain views     `close()`, `s.x = s.x`, or the end of a
-(`asndarray()`), `memoryview`, extensions                    `with` block
+(`asndarray()`), `memoryview`, DLPack, extensions            `with` block
 ===========================================================  =====================================
 
 Shelves hold NumPy arrays of every dtype without Python objects, NumPy scalars, `str`, `bytes`, `int`,
@@ -24,8 +24,10 @@ Shelves hold NumPy arrays of every dtype without Python objects, NumPy scalars, 
 nested as you like. These containers come back read-only, as sequences and mappings: an element is read where it is
 looked at, however many there are, and arrays in them are views without a copy. `s.x.plain()` is a plain copy to
 change and to assign again; `json.dumps(s.x, default=lambda x: x.plain())` works. `pymm.string`, `bytes`,
-`float_number` and `integer_number` convert to these and say which is meant, as in IBM's PyMM. Nothing is pickled. A
-`bytearray` or `memoryview` is refused: say `bytes(...)` or `numpy.frombuffer(...)`, whichever is meant.
+`float_number` and `integer_number` convert to these and say which is meant, as in IBM's PyMM. Nothing is pickled.
+
+Objects with a buffer (`memoryview`, `bytearray`, `array.array`, ctypes arrays, `mmap`) are stored as arrays of their
+elements and shape, and come back as such; for a byte string say `bytes(...)`.
 """
 
 from ._arena import Arena
@@ -36,6 +38,7 @@ from ._checkpoints import Checkpoint
 from ._constructors import bytes as bytes
 from ._constructors import float_number, integer_number, string
 from ._demo import demo
+from ._dlpack import dlpack_array
 from ._errors import (
     BusyError,
     ClosedError,
@@ -78,6 +81,7 @@ __all__ = [
     "demo",
     "disable_transient_memory",
     "enable_transient_memory",
+    "dlpack_array",
     "float_number",
     "fsck",
     "integer_number",

@@ -75,6 +75,17 @@ class shelved_ndarray(_pymm.ArrayBase):
         """The same memory as a plain `numpy.ndarray`."""
         return _plain_view(self, np.ndarray)
 
+    def __dlpack__(self, **options: Any) -> Any:
+        block = _pymm.block_of(self)
+        if block is None or block.writable:
+            return super().__dlpack__(**options)
+        # A consumer may not know memory that must not be stored to, and PyTorch does not.
+        memory: Any = _pymm.private_memory(block)
+        if self.size == 0 or self.itemsize == 0:
+            return np.ndarray(self.shape, self.dtype).__dlpack__(**options)
+        offset = self.__array_interface__["data"][0] - block.address
+        return np.ndarray(self.shape, self.dtype, memory, offset, self.strides).__dlpack__(**options)
+
     # In-place methods.
 
     def fill(self, value: Any) -> None:
@@ -264,7 +275,11 @@ def from_block(block: _pymm.Block) -> npt.NDArray[Any]:
     memory: Any = block
     if block.kind == 0:
         return shelved_ndarray((block.size,), np.uint8, memory)
-    dtype = _dtype.decode(block.dtype, block.itemsize)
+    return over(memory, _dtype.decode(block.dtype, block.itemsize), block)
+
+
+def over(memory: Any, dtype: np.dtype[Any], block: _pymm.Block) -> npt.NDArray[Any]:
+    """The array of the block's shape over its memory."""
     try:
         if dtype.itemsize == 0 or block.size == 0:
             # No byte is ever touched: strides say nothing.

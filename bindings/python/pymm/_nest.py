@@ -50,7 +50,9 @@ def advice(value: Any) -> str:
     for cls, text in _ADVICE:
         if isinstance(value, cls):
             return text
-    return "list, tuple, dict, arrays, numbers, str, bytes, bool and None can be stored"
+    if hasattr(type(value), "__dlpack__"):
+        return "assign pymm.dlpack_array(value) to a variable of its own"
+    return "list, tuple, dict, arrays, numbers, str, bytes, bool, None and, outside of containers, buffers can be stored"
 
 
 def type_name(value: Any) -> str:

@@ -6,9 +6,10 @@ from typing import Any, Union
 
 import numpy as np
 
-from . import _dtype, _nest, _pymm, _values
+from . import _buffer, _dtype, _nest, _pymm, _values
 from ._array import ndarray, shelved_ndarray
 from ._constructors import Constructor
+from ._dlpack import dlpack_array
 from ._errors import InvalidArgument
 
 Target = Union[_pymm.Handle, _pymm.Batch]
@@ -16,6 +17,7 @@ Target = Union[_pymm.Handle, _pymm.Batch]
 # shelf.supported_types(). Those of IBM's PyMM first, and as it named them.
 SUPPORTED = (
     "pymm.ndarray",
+    "pymm.dlpack_array",
     "pymm.string",
     "pymm.float_number",
     "pymm.integer_number",
@@ -23,6 +25,9 @@ SUPPORTED = (
     "numpy.ndarray",
     "numpy.memmap",
     "numpy.generic",
+    "memoryview",
+    "bytearray",
+    "array.array",
     "str",
     "bytes",
     "int",
@@ -35,6 +40,9 @@ SUPPORTED = (
     "dict",
     "collections.OrderedDict",
 )
+
+# Of a subclass of these, something would be lost: it is not stored, not as an array either.
+_VALUES = (str, bytes, int, float, complex)
 
 
 def check_name(name: Any) -> str:
@@ -62,10 +70,16 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any) -> None:
         stage = handle.stage_value(_values.TREE, plan.size)
         plan.write(stage)
         target.put_stage(name, stage)
+    elif isinstance(value, dlpack_array):
+        store(target, handle, name, value.value)
     else:
         encoded = _values.encode(value.value if isinstance(value, Constructor) else value)
         if encoded is None:
-            raise _unsupported(name, value)
+            array = None if isinstance(value, _VALUES) else _buffer.array_of(name, value)
+            if array is None:
+                raise _unsupported(name, value)
+            _store_array(target, handle, name, array)
+            return
         kind, data, dtype_text, itemsize = encoded
         target.put_value(name, data, kind, dtype_text, itemsize)
 

@@ -50,6 +50,7 @@ PyObject* text_delete = nullptr;
 PyObject* text_set_item = nullptr;
 PyObject* text_delete_item = nullptr;
 PyObject* text_class = nullptr;
+PyObject* text_settle = nullptr;
 // pymm.shelf, and its twin for when all variables are open. Subclasses of users stay what they are.
 PyTypeObject* plain_class = nullptr;
 PyTypeObject* complete_class = nullptr;
@@ -109,6 +110,19 @@ PyObject* opened(PyObject* self, PyObject* name) {
     return value;
 }
 
+/// A variable's own value is assigned to it.
+int settle(PyObject* value) {
+    if (is_shelved_array(value)) return settle_array(value, 1);
+    // A tensor; its class says how. Other values never change in place.
+    const Ref method(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(value)), text_settle));
+    if (!method) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return -1;
+        PyErr_Clear();
+        return 0;
+    }
+    return Ref(PyObject_CallOneArg(method.get(), value)) ? 0 : -1;
+}
+
 int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
     Ref result;
     if (value == nullptr) {
@@ -116,7 +130,7 @@ int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
     } else {
         // The end of `s.x += 1`, or `s.x = a` where `a` is s.x and was stored to.
         const Slot& slot = slot_of(self, name);
-        if (slot.name == name && slot.value == value) return settle_array(value, 1);
+        if (slot.name == name && slot.value == value) return settle(value);
         const Assigned assigned(value);
         PyObject* const arguments[] = {self, name, value};
         result = Ref(PyObject_VectorcallMethod(text_assign, arguments, 3, nullptr));
@@ -270,6 +284,7 @@ void add_shelf_type(py::module_& module) {
     text_set_item = PyUnicode_InternFromString("_set_item");
     text_delete_item = PyUnicode_InternFromString("_delete_item");
     text_class = PyUnicode_InternFromString("__class__");
+    text_settle = PyUnicode_InternFromString("_settle");
     PyType_Slot slots[] = {
         {Py_tp_new, reinterpret_cast<void*>(create)},
         {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},

@@ -1,11 +1,13 @@
 #include "block.hpp"
 
 #include <pthread.h>
+#include <pybind11/stl.h>
 #include <structmember.h>
 
 #include <atomic>
 #include <new>
 #include <string>
+#include <vector>
 
 #include <pymm/tree.hpp>
 
@@ -113,6 +115,27 @@ PyObject* checksum(PyObject* self, PyObject* const* arguments, Py_ssize_t count)
     return PyLong_FromUnsignedLong(tree_checksum({block.data + offset, static_cast<std::size_t>(size)}));
 }
 
+PyObject* persist_elements(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "persist_elements() takes an address, a shape, strides and an itemsize");
+        return nullptr;
+    }
+    try {
+        const auto first = py::cast<std::uintptr_t>(arguments[0]);
+        const auto shape = py::cast<std::vector<Py_ssize_t>>(arguments[1]);
+        const auto strides = py::cast<std::vector<Py_ssize_t>>(arguments[2]);
+        const auto itemsize = py::cast<std::size_t>(arguments[3]);
+        if (shape.size() != strides.size()) throw py::value_error("persist_elements: shape and strides differ in length");
+        if (persist_strided(block_of(self), reinterpret_cast<const void*>(first), static_cast<int>(shape.size()),
+                            shape.data(), strides.data(), itemsize) < 0)
+            return nullptr;
+    } catch (...) {
+        set_current_error();
+        return nullptr;
+    }
+    Py_RETURN_NONE;
+}
+
 template <class F>
 PyObject* getter(PyObject* self, void*) {
     try {
@@ -159,6 +182,8 @@ PyMethodDef methods[] = {
      "A copy of `size` bytes from `offset`."},
     {"checksum", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(checksum)), METH_FASTCALL,
      "CRC32C of `size` bytes from `offset`."},
+    {"persist_elements", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(persist_elements)), METH_FASTCALL,
+     "Makes stores to a strided array inside the block durable: address, shape, strides in bytes, itemsize."},
     {},
 };
 

@@ -38,6 +38,10 @@ int persist_block(Block& block, std::uint64_t offset, std::uint64_t size) noexce
 int persist_strided(Block& block, const void* first, int dimensions, const Py_ssize_t* shape,
                     const Py_ssize_t* strides, std::size_t itemsize) noexcept;
 
+/// PrivateMemory: the Python object over memory with a block's bytes that may be stored to, and reaches nobody
+/// (View::private_memory). It keeps the block.
+void add_private_memory_type(pybind11::module_& module);
+
 void add_block_type(pybind11::module_& module);
 
 }  // namespace pymm::python

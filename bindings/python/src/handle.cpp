@@ -78,6 +78,15 @@ void put_array(Target& target, const std::string& name, py::handle array, std::s
     unlocked([&] { target.put(name, bytes, type); });
 }
 
+/// Copies the bytes of a tensor, in the order of its strides.
+template <class Target>
+void put_tensor(Target& target, const std::string& name, py::handle bytes, std::string dtype, std::uint32_t itemsize,
+                std::vector<std::int64_t> shape, std::vector<std::int64_t> strides) {
+    const Type type = Type::tensor(std::move(dtype), itemsize, std::move(shape), std::move(strides));
+    const Buffer buffer(bytes);
+    unlocked([&] { target.put(name, buffer.bytes(), type); });
+}
+
 template <class Target>
 void put_value(Target& target, const std::string& name, py::handle bytes, int kind, std::string dtype,
                std::uint32_t itemsize) {
@@ -134,7 +143,7 @@ public:
         unlocked([&] {
             const std::optional<BlobInfo> info = shelf_.find(name);
             if (!info) return;
-            const bool in_place = info->type.kind == Kind::ndarray || info->type.kind == Kind::raw;
+            const bool in_place = is_array(info->type.kind) || info->type.kind == Kind::raw;
             if (in_place && shelf_.writable()) {
                 try {
                     view = shelf_.get(name, Access::write);
@@ -191,7 +200,15 @@ public:
 
     Stage stage(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape, bool fortran,
                 bool zero) {
-        const Type type = Type::array(std::move(dtype), itemsize, std::move(shape), fortran);
+        return stage(Type::array(std::move(dtype), itemsize, std::move(shape), fortran), zero);
+    }
+
+    Stage stage_tensor(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape,
+                       std::vector<std::int64_t> strides, bool zero) {
+        return stage(Type::tensor(std::move(dtype), itemsize, std::move(shape), std::move(strides)), zero);
+    }
+
+    Stage stage(const Type& type, bool zero) {
         return unlocked([&] {
             Staged staged = shelf_.stage(type, type.nbytes());
             if (zero) staged.zero();
@@ -298,6 +315,7 @@ void add_handle_types(py::module_& module) {
 
     py::class_<Batch>(module, "Batch", "Several changes that become durable together.")
         .def("put_array", &put_array<Batch>, "name"_a, "array"_a, "dtype"_a, "fortran"_a)
+        .def("put_tensor", &put_tensor<Batch>, "name"_a, "data"_a, "dtype"_a, "itemsize"_a, "shape"_a, "strides"_a)
         .def("put_value", &put_value<Batch>, "name"_a, "data"_a, "kind"_a, "dtype"_a = "",
              "itemsize"_a = 1)
         .def("put_stage",
@@ -325,6 +343,12 @@ void add_handle_types(py::module_& module) {
                  if (!adopt(h.shelf(), name, array.ptr(), type))
                      put_array(h.shelf(), name, array, std::move(dtype), fortran);
              })
+        .def("put_tensor",
+             [](Handle& h, const std::string& name, py::handle data, std::string dtype, std::uint32_t itemsize,
+                std::vector<std::int64_t> shape, std::vector<std::int64_t> strides) {
+                 put_tensor(h.shelf(), name, data, std::move(dtype), itemsize, std::move(shape), std::move(strides));
+             },
+             "name"_a, "data"_a, "dtype"_a, "itemsize"_a, "shape"_a, "strides"_a)
         .def("put_value",
              [](Handle& h, const std::string& name, py::handle data, int kind, std::string dtype,
                 std::uint32_t itemsize) {
@@ -338,7 +362,10 @@ void add_handle_types(py::module_& module) {
         .def("enter_arena",
              [](Handle& h) { return py::reinterpret_steal<py::object>(enter_arena(h.shelf()).release()); },
              "What leave_arena() takes.")
-        .def("stage", &Handle::stage, "dtype"_a, "itemsize"_a, "shape"_a, "fortran"_a, "zero"_a)
+        .def("stage_tensor", &Handle::stage_tensor, "dtype"_a, "itemsize"_a, "shape"_a, "strides"_a, "zero"_a)
+        .def("stage",
+             py::overload_cast<std::string, std::uint32_t, std::vector<std::int64_t>, bool, bool>(&Handle::stage),
+             "dtype"_a, "itemsize"_a, "shape"_a, "fortran"_a, "zero"_a)
         .def("stage_value", &Handle::stage_value, "kind"_a, "size"_a)
         .def("get", &Handle::get, "Block of a variable; KeyError when there is none.")
         .def("is_current", &Handle::is_current)

@@ -18,6 +18,7 @@ PYBIND11_MODULE(_pymm, module) {
     module.def("log_debug", &pymm::log_debug, pybind11::arg("text"));
     pymm::python::register_errors();
     pymm::python::add_block_type(module);
+    pymm::python::add_private_memory_type(module);
     pymm::python::add_array_type(module);
     pymm::python::add_shelf_type(module);
     pymm::python::add_handle_types(module);
