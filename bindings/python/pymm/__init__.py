@@ -13,18 +13,22 @@ assignment, `del`, `erase`, `rename`, `save`, the end of     when it returns, at
 `batch`
 in-place operators (views, elements and fields included),    when it returns
 `out=` and `numpy.copyto` with an array of a shelf, methods
-that work in place (`fill`, `sort`, `put` ...)
+that work in place (`fill`, `sort`, `put` ...); of tensors
+`s.w += 1` and `fill`
 element stores (`s.x[0] = 1`), `readinto`, `numpy.random`,   after `persist()`, `persist_offset()`,
 and what else writes past NumPy's protocols: plain views     `close()`, `s.x = s.x`, or the end of a
-(`asndarray()`), `memoryview`, DLPack, extensions            `with` block
+(`asndarray()`), `memoryview`, DLPack, extensions; PyTorch's `with` block
+methods in place (`add_`, an optimizer's `step`)
 ===========================================================  =====================================
 
-Shelves hold NumPy arrays of every dtype without Python objects, NumPy scalars, `str`, `bytes`, `int`,
+Shelves hold NumPy arrays of every dtype without Python objects, PyTorch's tensors, NumPy scalars, `str`, `bytes`, `int`,
 `float`, `complex`, `bool` and `None`, and `list`, `tuple`, `dict` and `collections.OrderedDict` of all these,
 nested as you like. These containers come back read-only, as sequences and mappings: an element is read where it is
 looked at, however many there are, and arrays in them are views without a copy. `s.x.plain()` is a plain copy to
 change and to assign again; `json.dumps(s.x, default=lambda x: x.plain())` works. `pymm.string`, `bytes`,
 `float_number` and `integer_number` convert to these and say which is meant, as in IBM's PyMM. Nothing is pickled.
+
+Tensors come back as tensors over the shelf's memory. PyTorch is imported when one is wanted, not before.
 
 Objects with a buffer (`memoryview`, `bytearray`, `array.array`, ctypes arrays, `mmap`) are stored as arrays of their
 elements and shape, and come back as such; for a byte string say `bytes(...)`.
@@ -56,6 +60,7 @@ from ._errors import (
 from . import pymmcore
 from ._pymm import version as __version__
 from ._shelf import shelf
+from ._tensor import torch_tensor
 from ._transient import disable_transient_memory, enable_transient_memory
 
 # Without `bytes`: `from pymm import *` leaves Python's own alone.
@@ -89,4 +94,5 @@ __all__ = [
     "pymmcore",
     "shelf",
     "string",
+    "torch_tensor",
 ]

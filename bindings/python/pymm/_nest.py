@@ -8,7 +8,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from . import _array, _containers, _dtype, _pymm, _tree, _values
+from . import _array, _containers, _dtype, _pymm, _tensor, _tree, _values
 from ._constructors import Constructor
 
 # From here on text and bytes lie behind the metadata, as arrays do, and are copied once.
@@ -50,9 +50,14 @@ def advice(value: Any) -> str:
     for cls, text in _ADVICE:
         if isinstance(value, cls):
             return text
+    if _tensor.is_tensor(value):
+        return "give it a variable of its own, or put its elements here, value.numpy()"
     if hasattr(type(value), "__dlpack__"):
         return "assign pymm.dlpack_array(value) to a variable of its own"
-    return "list, tuple, dict, arrays, numbers, str, bytes, bool, None and, outside of containers, buffers can be stored"
+    return (
+        "list, tuple, dict, arrays, numbers, str, bytes, bool and None can be stored; outside of containers tensors and "
+        "objects with a buffer, too"
+    )
 
 
 def type_name(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
 import numpy as np
 
-from . import _array, _checkpoints, _containers, _inspect, _pymm, _store, _table, _values, _volatile
+from . import _array, _checkpoints, _containers, _inspect, _pymm, _store, _table, _tensor, _values, _volatile
 from ._arena import Arena
 from ._batch import Batch
 from ._checkpoints import Checkpoint
@@ -246,7 +246,7 @@ class shelf(_pymm.ShelfBase):
         """Names of all variables, in order."""
         return list(self._state.handle.names("", (1 << 64) - 1))
 
-    def erase(self, name: Union[str, np.ndarray[Any, Any], _values.ShelvedValue]) -> None:
+    def erase(self, name: Union[str, np.ndarray[Any, Any], _values.ShelvedValue, Any]) -> None:
         """Erases a variable, given by its name, or by the array or number or bytes that this shelf gave for
         it (`s.erase(s.x)`). Arrays of it that are in use stay valid; their space is reused after them.
 
@@ -287,7 +287,7 @@ class shelf(_pymm.ShelfBase):
         """
         stamp = self._stamp()
         kept = self._opened(_store.check_name(name))
-        reference = weakref.ref(kept) if isinstance(kept, _array.shelved_ndarray) else None
+        reference = weakref.ref(kept) if isinstance(kept, _array.shelved_ndarray) or _tensor.is_shelved(kept) else None
         # An array that only this object keeps is in nobody's way.
         kept = None
         with self._changing(name):
@@ -423,6 +423,8 @@ class shelf(_pymm.ShelfBase):
             return
         if isinstance(value, _containers.ShelvedContainer) and self._is_whole(name, value):
             return  # it is that already, and durable
+        if _tensor.is_tensor(value) and _tensor.settles(self, _store.check_name(name), value):
+            return
         handle: _pymm.Handle = self._state.handle
         with self._changing(_store.check_name(name)):
             _store.store(handle, handle, name, value)
@@ -473,6 +475,8 @@ class shelf(_pymm.ShelfBase):
         value: Any
         if block.kind <= _values.NDARRAY:
             value = _array.from_block(block)
+        elif block.kind == _tensor.KIND:
+            value = _tensor.from_block(block)
         else:
             value = _containers.from_block(block) if block.kind == _values.TREE else _values.decode(block)
             _values.set_origin(value, self, block)
@@ -493,6 +497,13 @@ class shelf(_pymm.ShelfBase):
             current = ours and handle.is_current(name, block)
             if current and not self._is_variable(name, value):
                 raise InvalidArgument(f"this array is a view, not all of variable {name!r}: give the name")
+        elif _tensor.is_shelved(value):
+            block = _tensor.block_of(value)
+            name = block.name
+            ours = block.shelf == handle.identity
+            current = ours and handle.is_current(name, block)
+            if current and not _tensor.is_whole(value, block):
+                raise InvalidArgument(f"this tensor is a view, not all of variable {name!r}: give the name")
         elif isinstance(value, _values.ShelvedValue):
             if isinstance(value, str):
                 raise InvalidArgument(

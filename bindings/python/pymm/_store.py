@@ -6,7 +6,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from . import _buffer, _dtype, _nest, _pymm, _values
+from . import _buffer, _dtype, _nest, _pymm, _tensor, _values
 from ._array import ndarray, shelved_ndarray
 from ._constructors import Constructor
 from ._dlpack import dlpack_array
@@ -17,6 +17,7 @@ Target = Union[_pymm.Handle, _pymm.Batch]
 # shelf.supported_types(). Those of IBM's PyMM first, and as it named them.
 SUPPORTED = (
     "pymm.ndarray",
+    "pymm.torch_tensor",
     "pymm.dlpack_array",
     "pymm.string",
     "pymm.float_number",
@@ -25,6 +26,7 @@ SUPPORTED = (
     "numpy.ndarray",
     "numpy.memmap",
     "numpy.generic",
+    "torch.Tensor",
     "memoryview",
     "bytearray",
     "array.array",
@@ -72,6 +74,8 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any) -> None:
         target.put_stage(name, stage)
     elif isinstance(value, dlpack_array):
         store(target, handle, name, value.value)
+    elif isinstance(value, _tensor.torch_tensor) or _tensor.is_tensor(value):
+        _tensor.store(target, handle, name, value)
     else:
         encoded = _values.encode(value.value if isinstance(value, Constructor) else value)
         if encoded is None:

@@ -25,10 +25,10 @@ def shown(text: str) -> str:
 def _rows(handle: Any) -> list[tuple[str, str, str, str]]:
     rows = []
     for name, kind, dtype, shape, size in handle.table(_ROWS):
-        kind_text = dtype if kind in ("ndarray", "scalar") else kind
+        kind_text = dtype if kind in ("ndarray", "scalar") else f"tensor {dtype}" if kind == "tensor" else kind
         if len(kind_text) > 40:
             kind_text = kind_text[:37] + "..."
-        rows.append((shown(name), shown(kind_text), str(shape) if kind == "ndarray" else "", size_text(size)))
+        rows.append((shown(name), shown(kind_text), str(shape) if kind in ("ndarray", "tensor") else "", size_text(size)))
     return rows
 
 
