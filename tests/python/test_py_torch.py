@@ -233,6 +233,7 @@ def test_layouts(twice):
         "sliced": (value[:, ::2, 1:], (6, 3, 1)),
         "expanded": (torch.ones(3).expand(2, 3), (3, 1)),
         "one": (torch.ones(6)[::2].as_strided((1, 3), (1 << 61, 1)), None),
+        "huge": (torch.ones(6).as_strided((1, 3, 2), (1 << 61, 1, 3)), None),
         "conj": (torch.view_as_complex(torch.randn(4, 2)).conj(), (1,)),
         "neg": (torch.view_as_complex(torch.randn(4, 2)).conj().imag, None),
         "strided": (torch.arange(24.0)[::3], (1,)),

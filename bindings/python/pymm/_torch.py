@@ -408,14 +408,19 @@ def _store_elements(target: Any, handle: _pymm.Handle, name: str, value: Any, te
     if value.numel() == 0:
         target.put_tensor(name, b"", text, size, shape, _strides(shape, size, "C"))
         return
-    if max((step * size for step in value.stride()), default=0) >= _MOST:  # of a dimension of one element
-        value = value.clone(memory_format=torch.contiguous_format)
-    order = _order(shape, value.stride())
-    strides = tuple(step * size for step in order)
     address = value.data_ptr()
     if address == 0:
         raise TypeError(f"{name!r}: this tensor has no memory of its own: assign value.clone()")
-    if order == value.stride():
+    if value.is_contiguous():
+        # Whatever stride a dimension of one element has.
+        order, strides, dense = None, _strides(shape, size, "C"), True
+    else:
+        if max(step * size for step in value.stride()) >= _MOST:
+            value = value.clone(memory_format=torch.contiguous_format)
+            return _store_elements(target, handle, name, value, text)
+        order = _order(shape, value.stride())
+        strides, dense = tuple(step * size for step in order), order == value.stride()
+    if dense:
         memory = (ctypes.c_char * (value.numel() * size)).from_address(address)
         target.put_tensor(name, memory, text, size, shape, strides)
         return
