@@ -21,14 +21,14 @@ and what else writes past NumPy's protocols: plain views     `close()`, `s.x = s
 methods in place (`add_`, an optimizer's `step`)
 ===========================================================  =====================================
 
-Shelves hold NumPy arrays of every dtype without Python objects, PyTorch's tensors, NumPy scalars, `str`, `bytes`, `int`,
+Shelves hold NumPy arrays of every dtype without Python objects, NumPy scalars, `str`, `bytes`, `int`,
 `float`, `complex`, `bool` and `None`, and `list`, `tuple`, `dict` and `collections.OrderedDict` of all these,
 nested as you like. These containers come back read-only, as sequences and mappings: an element is read where it is
 looked at, however many there are, and arrays in them are views without a copy. `s.x.plain()` is a plain copy to
 change and to assign again; `json.dumps(s.x, default=lambda x: x.plain())` works. `pymm.string`, `bytes`,
 `float_number` and `integer_number` convert to these and say which is meant, as in IBM's PyMM. Nothing is pickled.
 
-Tensors come back as tensors over the shelf's memory. PyTorch is imported when one is wanted, not before.
+PyTorch's tensors come back as tensors over the shelf's memory. PyTorch is imported when one is wanted, not before.
 
 Objects with a buffer (`memoryview`, `bytearray`, `array.array`, ctypes arrays, `mmap`) are stored as arrays of their
 elements and shape, and come back as such; for a byte string say `bytes(...)`.
