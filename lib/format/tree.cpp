@@ -89,6 +89,7 @@ TreeHeader checked_header(Bytes tree) {
 
 bool known(std::uint8_t tag) {
     return (tag >= static_cast<std::uint8_t>(Kind::ndarray) && tag <= static_cast<std::uint8_t>(Kind::scalar)) ||
+           tag == static_cast<std::uint8_t>(Kind::tensor) ||
            (tag >= kTreeList && tag <= kTreeOrderedDict);
 }
 
@@ -129,7 +130,7 @@ TreeNode TreeNode::make(std::span<const std::byte> tree, std::uint64_t meta, std
         return node;
     }
 
-    if (node.kind_ == TreeKind::ndarray || node.kind_ == TreeKind::scalar) {
+    if (has_elements(static_cast<Kind>(slot.tag))) {
         if (slot.value <= at || node.size_ < sizeof(TreeArray) || node.size_ > sizeof(TreeArray) + kMaxType)
             corrupt(at, "an array without a description");
         const Bytes bytes = metadata(tree, meta, slot.value, node.size_);
@@ -182,7 +183,7 @@ TreeNode TreeNode::at(std::uint64_t i) const {
 TreeNode TreeNode::key(std::uint64_t i) const {
     require(is_dict() && i < size_, "a key");
     const TreeNode node = make(tree_, meta_, offset_ + sizeof(TreeItem) * i, depth_ + 1);
-    if (node.kind_ == TreeKind::ndarray || node.kind_ == TreeKind::list || node.is_dict())
+    if (!node.is_key())
         corrupt(offset_ + sizeof(TreeItem) * i, "this cannot be a key");
     return node;
 }
@@ -251,7 +252,7 @@ void Tree::walk(const std::function<bool(const TreeNode& node, unsigned depth)>&
         for (std::uint64_t i = 0; i < node.size_; ++i) {
             if (node.is_dict()) self(self, node.key(i), true);
             const TreeNode element = node.at(i);
-            if (in_key && (element.kind_ == TreeKind::ndarray || element.kind_ == TreeKind::list || element.is_dict()))
+            if (in_key && !element.is_key())
                 corrupt(node.offset_, "this cannot be part of a key");
             self(self, element, in_key);
         }

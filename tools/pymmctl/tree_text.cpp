@@ -52,7 +52,9 @@ std::string leaf_text(const pymm::TreeNode& node) {
             return quoted({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, false);
         }
         case pymm::TreeKind::ndarray:
-            return fmt::format("array({}, {})", shape_text(node.type()), quoted(node.type().dtype, true));
+        case pymm::TreeKind::tensor:
+            return fmt::format("{}({}, {})", node.kind() == pymm::TreeKind::tensor ? "tensor" : "array",
+                               shape_text(node.type()), quoted(node.type().element(), true));
         default:
             if (value_text(node.type(), node.bytes(), text)) return text;
             return fmt::format("scalar({})", quoted(node.type().dtype, true));
@@ -110,10 +112,11 @@ std::string leaf_json(const pymm::TreeNode& node) {
             if (std::isfinite(value)) return leaf_text(node);
             break;
         }
-        case pymm::TreeKind::ndarray: {
+        case pymm::TreeKind::ndarray:
+        case pymm::TreeKind::tensor: {
             std::string shape;
             for (const std::int64_t n : node.type().shape) shape += fmt::format("{}{}", shape.empty() ? "" : ",", n);
-            return fmt::format(R"({{"dtype":{},"shape":[{}]}})", quoted_json(node.type().dtype), shape);
+            return fmt::format(R"({{"dtype":{},"shape":[{}]}})", quoted_json(std::string(node.type().element())), shape);
         }
         default: break;
     }

@@ -28,7 +28,8 @@ looked at, however many there are, and arrays in them are views without a copy. 
 change and to assign again; `json.dumps(s.x, default=lambda x: x.plain())` works. `pymm.string`, `bytes`,
 `float_number` and `integer_number` convert to these and say which is meant, as in IBM's PyMM. Nothing is pickled.
 
-PyTorch's tensors come back as tensors over the shelf's memory. PyTorch is imported when one is wanted, not before.
+PyTorch's tensors come back as tensors over the shelf's memory, in containers on private pages of it: `s.save()` takes a
+`state_dict()` as it is. PyTorch is imported when one is wanted, not before.
 
 Objects with a buffer (`memoryview`, `bytearray`, `array.array`, ctypes arrays, `mmap`) are stored as arrays of their
 elements and shape, and come back as such; for a byte string say `bytes(...)`.

@@ -199,7 +199,8 @@ def _shallow_of(other: Any, kind: type[Any]) -> Any:
 class shelved_list(_Sequence, Sequence[Any]):
     """A `list` on a shelf, read-only.
 
-    An element is read where it is looked at, however many there are; arrays are views without a copy. Slices,
+    An element is read where it is looked at, however many there are; arrays are views without a copy, and so are tensors,
+    on private pages, as they cannot be read-only: what is stored to one is seen here until the list is opened anew. Slices,
     `+`, `*` and `copy()` give plain lists; `plain()` gives one all the way down.
     """
 

@@ -50,12 +50,12 @@ def advice(value: Any) -> str:
     for cls, text in _ADVICE:
         if isinstance(value, cls):
             return text
-    if _tensor.is_tensor(value):
-        return "give it a variable of its own, or put its elements here, value.numpy()"
+    if isinstance(value, _tensor.torch_tensor):
+        return "give it a variable of its own, or put a tensor here"
     if hasattr(type(value), "__dlpack__"):
         return "assign pymm.dlpack_array(value) to a variable of its own"
     return (
-        "list, tuple, dict, arrays, numbers, str, bytes, bool and None can be stored; outside of containers tensors and "
+        "list, tuple, dict, arrays, tensors, numbers, str, bytes, bool and None can be stored; outside of containers "
         "objects with a buffer, too"
     )
 
@@ -162,6 +162,8 @@ class Plan:
             self._container(at, tag, value, depth)
         elif isinstance(value, np.ndarray):
             self._array(at, value)
+        elif _tensor.is_tensor(value):
+            self._tensor(at, value)
         else:
             self._leaf(at, value)
 
@@ -284,21 +286,36 @@ class Plan:
         except TypeError as error:
             raise _Refused(type(error), str(error)) from None
         order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
-        itemsize, dimensions = value.dtype.itemsize, value.ndim
+        itemsize = value.dtype.itemsize
         strides = _array._strides(value.shape, itemsize, order)
+        self._described(at, _values.NDARRAY, text, itemsize, value.shape, strides, value, value.nbytes)
+
+    def _tensor(self, at: int, value: Any) -> None:
+        try:
+            found = _tensor.elements(value)
+        except TypeError as error:
+            raise _Refused(type(error), str(error)) from None
+        size = len(found.memory)
+        self._described(at, _tensor.KIND, found.text.encode(), found.itemsize, found.shape, found.strides, found, size)
+
+    def _described(
+        self, at: int, kind: int, text: bytes, itemsize: int, shape: Any, strides: Any, item: Any, size: int
+    ) -> None:
+        """An array or tensor: its slot, its description and, behind the metadata, its elements."""
+        dimensions = len(shape)
         description = (
-            struct.pack("<BBHI", _values.NDARRAY, dimensions, len(text), itemsize)
-            + struct.pack(f"<{2 * dimensions}q", *value.shape, *strides)
+            struct.pack("<BBHI", kind, dimensions, len(text), itemsize)
+            + struct.pack(f"<{2 * dimensions}q", *shape, *strides)
             + text
         )
         node = self._reserve(16 + len(description))
         offset = 0
-        if value.nbytes:
-            offset = self._behind(value, value.nbytes)
+        if size:
+            offset = self._behind(item, size)
             self._moved.append(node)
-        self._meta[node : node + 16] = struct.pack("<QQ", offset, value.nbytes)
+        self._meta[node : node + 16] = struct.pack("<QQ", offset, size)
         self._meta[node + 16 : node + 16 + len(description)] = description
-        self._slot(at, _values.NDARRAY, 16 + len(description), node)
+        self._slot(at, kind, 16 + len(description), node)
 
     # --- the bytes ------------------------------------------------------------------------------------
 
@@ -356,9 +373,12 @@ class _Writer:
         self.small(size, b"")
         self._flush(size)
 
-    def item(self, at: int, item: Union[np.ndarray[Any, Any], str, bytes]) -> None:
-        if not isinstance(item, np.ndarray):
-            data: Any = item if isinstance(item, bytes) else _values.text(item)
+    def item(self, at: int, item: Union[np.ndarray[Any, Any], _tensor.Elements, str, bytes]) -> None:
+        if isinstance(item, _tensor.Elements):
+            data: Any = np.frombuffer(item.memory, np.uint8)
+            size = data.nbytes
+        elif not isinstance(item, np.ndarray):
+            data = item if isinstance(item, bytes) else _values.text(item)
             size = len(data)
         else:
             plain = np.ndarray.view(item, np.ndarray)
@@ -399,4 +419,6 @@ def _snapshot(value: Any) -> Any:
     if cls in (dict, OrderedDict):
         return cls((key, _snapshot(element)) for key, element in value.items())
     # Parts of containers on shelves never change; whoever holds them keeps them.
-    return np.array(value, subok=False) if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray):
+        return np.array(value, subok=False)
+    return _tensor.copied(value) if _tensor.is_tensor(value) else value

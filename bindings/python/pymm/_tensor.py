@@ -6,7 +6,7 @@ Nothing here imports PyTorch before somebody wants a tensor; `_torch.py` does th
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -22,6 +22,37 @@ KIND = 11  # pymm::Kind::tensor (lib/include/pymm/type.hpp)
 
 # Behind the name of the elements: the tensor took part in differentiation when it was assigned.
 GRAD = " requires_grad"
+
+
+class Elements(NamedTuple):
+    """What is stored of a tensor."""
+
+    text: str
+    itemsize: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    """In bytes."""
+    memory: Any
+    """A buffer of all bytes, in the order of the strides."""
+    owner: Any
+    """Keeps the memory."""
+
+
+def elements(value: Any) -> Elements:
+    """Of a tensor. TypeError for one that cannot be stored."""
+    found: Elements = _module("a tensor is to be stored").elements(value)
+    return found
+
+
+def part(block: _pymm.Block, memory: Any, text: str, itemsize: int, shape: Any, strides: Any) -> Any:
+    """The tensor over private memory with some of a block's bytes; ValueError, TypeError or RuntimeError where they are
+    none."""
+    return _module(f"variable {block.name!r} has tensors in it").part(block, memory, text, itemsize, shape, strides)
+
+
+def copied(value: Any) -> Any:
+    """A plain copy of a tensor."""
+    return _module("").copied(value)
 
 
 def _module(why: str) -> Any:

@@ -299,30 +299,41 @@ def _dressed(result: Any, args: Any, kwargs: Any) -> Any:
 
 def from_block(block: _pymm.Block) -> Any:
     """The tensor over a block that holds one."""
-    text, grad, rest = block.dtype.partition(_tensor.GRAD)
-    dtype = _DTYPE.get(text)
+    memory: Any = block if block.writable else _pymm.private_memory(block)
     try:
-        if dtype is None or rest:
-            raise ValueError(f"this PyTorch ({torch.__version__}) has no such elements")
-        size = dtype.itemsize
-        if size != block.itemsize:
-            raise ValueError(f"they have {size} bytes, the catalogue says {block.itemsize}")
-        if any(step % size for step in block.strides):
-            raise ValueError(f"strides {block.strides} are no multiples of {size} bytes")
-        memory: Any = block if block.writable else _pymm.private_memory(block)
-        if block.size == 0:
-            plain = torch.empty(block.shape, dtype=dtype, device="cpu")
-        else:
-            elements = torch.frombuffer(memory, dtype=dtype)
-            plain = elements.as_strided(block.shape, [step // size for step in block.strides])
-        tensor = torch.Tensor._make_subclass(shelved_torch_tensor, plain, bool(grad))
+        tensor = _over(block, memory, block.dtype, block.itemsize, block.shape, block.strides, block.size)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         if isinstance(error, Error):
             raise
         raise CorruptError(
             f"tensor {block.name!r} of shape {block.shape} and elements {block.dtype!r} cannot be shown: {error}"
         ) from error
-    tensor._block, tensor._memory, tensor._variable = block, memory, True
+    tensor._variable = True
+    return tensor
+
+
+def part(block: _pymm.Block, memory: Any, text: str, itemsize: int, shape: Any, strides: Any) -> Any:
+    """The tensor over some of a block's bytes, which are read-only: `memory` is a private copy of them. ValueError and
+    what PyTorch raises where it cannot be."""
+    return _over(block, memory, text, itemsize, shape, strides, len(memory))
+
+
+def _over(block: _pymm.Block, memory: Any, text: str, itemsize: int, shape: Any, strides: Any, nbytes: int) -> Any:
+    element, grad, rest = text.partition(_tensor.GRAD)
+    dtype = _DTYPE.get(element)
+    if dtype is None or rest:
+        raise ValueError(f"this PyTorch ({torch.__version__}) has no such elements")
+    size = dtype.itemsize
+    if size != itemsize:
+        raise ValueError(f"they have {size} bytes, the catalogue says {itemsize}")
+    if any(step % size for step in strides):
+        raise ValueError(f"strides {strides} are no multiples of {size} bytes")
+    if nbytes == 0:
+        plain = torch.empty(shape, dtype=dtype, device="cpu")
+    else:
+        plain = torch.frombuffer(memory, dtype=dtype).as_strided(shape, [step // size for step in strides])
+    tensor = torch.Tensor._make_subclass(shelved_torch_tensor, plain, bool(grad))
+    tensor._block, tensor._memory, tensor._variable = block, memory, False
     tensor._start = _storage(tensor)
     return tensor
 
@@ -366,6 +377,13 @@ def _order(shape: Any, strides: Any) -> tuple[int, ...]:
 
 
 def _refuse(name: str, value: Any) -> None:
+    problem = _problem(value)
+    if problem is not None:
+        raise TypeError(f"{name!r}: {problem}")
+
+
+def _problem(value: Any) -> Optional[str]:
+    """Why a tensor cannot be stored, and what to do."""
     advice = None
     if type(value) not in (torch.Tensor, torch.nn.Parameter, shelved_torch_tensor):
         advice = "what the subclass adds would be lost: assign value.as_subclass(torch.Tensor)"
@@ -377,9 +395,10 @@ def _refuse(name: str, value: Any) -> None:
         advice = "it is on the device 'meta' and has no elements: assign pymm.torch_tensor(shape)"
     elif value.layout is not torch.strided:
         advice = f"its layout is {value.layout}: assign value.to_dense(), or its indices and values"
-    if advice is not None:
-        cls = type(value)
-        raise TypeError(f"{name!r}: this {cls.__module__}.{cls.__qualname__} is not supported: {advice}")
+    if advice is None:
+        return None
+    cls = type(value)
+    return f"this {cls.__module__}.{cls.__qualname__} is not supported: {advice}"
 
 
 def store(target: Any, handle: _pymm.Handle, name: str, value: Any) -> None:
@@ -428,6 +447,38 @@ def _store_elements(target: Any, handle: _pymm.Handle, name: str, value: Any, te
     stage = handle.stage_tensor(text, size, shape, strides, False)
     torch.frombuffer(stage.memory(), dtype=value.dtype).as_strided(shape, order).copy_(value)
     target.put_stage(name, stage)
+
+
+def elements(value: Any) -> _tensor.Elements:
+    """The bytes of a tensor that is to be stored as a part of something; TypeError where it cannot be."""
+    with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
+        problem = _problem(value)
+        if problem is None and value.dtype not in _TEXT:
+            problem = f"tensors of {value.dtype} are not supported: convert it, value.to(torch.float32)"
+        if problem is not None:
+            raise TypeError(problem)
+        text = _TEXT[value.dtype] + (_tensor.GRAD if value.requires_grad and value.is_leaf else "")
+        plain = value.detach().cpu().resolve_conj().resolve_neg()
+        shape, size = tuple(plain.shape), plain.element_size()
+        if plain.numel() == 0:
+            return _tensor.Elements(text, size, shape, _strides(shape, size, "C"), b"", None)
+        if plain.data_ptr() == 0:
+            raise TypeError("this tensor has no memory of its own: assign value.clone()")
+        if not plain.is_contiguous() and _order(shape, plain.stride()) != plain.stride():
+            plain = plain.clone(memory_format=torch.contiguous_format)
+        if plain.is_contiguous():
+            strides = _strides(shape, size, "C")
+        else:
+            strides = tuple(step * size for step in plain.stride())
+        memory = (ctypes.c_char * (plain.numel() * size)).from_address(plain.data_ptr())
+        return _tensor.Elements(text, size, shape, strides, memory, plain)
+
+
+def copied(value: Any) -> Any:
+    """A plain copy, a leaf that asks for gradients where this one does."""
+    with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
+        plain = value.detach().clone()
+    return plain.requires_grad_(value.requires_grad and value.is_leaf)
 
 
 def _strides(shape: tuple[int, ...], itemsize: int, order: str) -> tuple[int, ...]:

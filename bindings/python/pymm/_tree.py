@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator, Optional
 
 import numpy as np
 
-from . import _array, _dtype, _pymm, _values
+from . import _array, _dtype, _pymm, _tensor, _values
 from ._errors import CorruptError, VersionError
 
 MAGIC = b"PYMMTREE"
@@ -114,7 +114,7 @@ class Budget:
 class Tree:
     """The bytes of one tree. Keeps their memory valid while it lives."""
 
-    __slots__ = ("block", "name", "size", "meta", "data", "root", "_sound")
+    __slots__ = ("block", "name", "size", "meta", "data", "root", "_sound", "_private")
 
     def __init__(self, block: _pymm.Block) -> None:
         self.block = block
@@ -140,6 +140,7 @@ class Tree:
         self.meta = meta
         self.data = end  # where what is no metadata may begin
         self.root = (head, value)
+        self._private: Any = None  # memory that tensors may store to
         self._sound: set[int] = set()  # blocks whose checksum was right
 
     def corrupt(self, at: int, what: str) -> CorruptError:
@@ -183,7 +184,7 @@ class Tree:
                 return leaf(data)
             except (ValueError, struct.error) as error:
                 raise self.corrupt(at, f"this is no value of kind {tag}: {error}") from None
-        if tag in (_values.NDARRAY, _values.SCALAR):
+        if tag in (_values.NDARRAY, _values.SCALAR, _tensor.KIND):
             return self._elements(at, tag, value, size)
         self.check_container(at, head, value, depth)
         return classes[tag](self, value, size, depth)
@@ -221,9 +222,10 @@ class Tree:
         shape: tuple[int, ...] = struct.unpack_from(f"<{dimensions}q", node, ARRAY.size)
         strides: tuple[int, ...] = struct.unpack_from(f"<{dimensions}q", node, strides_at)
         try:
-            dtype = _dtype.decode(str(node[text_at:], "utf-8"), itemsize)
+            text = str(node[text_at:], "utf-8")
         except UnicodeDecodeError as error:
             raise self.corrupt(place, f"the dtype's text: {error}") from None
+        dtype = np.dtype(np.void) if tag == _tensor.KIND else _dtype.decode(text, itemsize)
         if any(n < 0 for n in shape) or any(n < 0 for n in strides):
             raise self.corrupt(place, f"shape {shape} and strides {strides}")
         product = math.prod(shape) * itemsize
@@ -236,6 +238,8 @@ class Tree:
             return np.frombuffer(self.read(offset, nbytes), dtype)[0]
         if nbytes and (offset % ALIGN or not self.data <= offset <= offset + nbytes <= self.size):
             raise self.corrupt(place, f"{nbytes} bytes of elements at {offset} cannot be")
+        if tag == _tensor.KIND:
+            return self._tensor(place, text, itemsize, shape, strides, offset, nbytes)
         memory: Any = self.block
         try:
             if not nbytes:  # no byte is ever touched: offset and strides say nothing
@@ -244,6 +248,22 @@ class Tree:
         except (ValueError, TypeError, OverflowError) as error:
             raise self.corrupt(
                 place, f"shape {shape} and dtype {dtype} cannot be shown by this NumPy ({np.__version__}): {error}"
+            ) from error
+
+    def _tensor(
+        self, place: int, text: str, itemsize: int, shape: Any, strides: Any, offset: int, nbytes: int
+    ) -> Any:
+        memory: Any = b""
+        if nbytes:
+            # A tensor cannot be read-only.
+            if self._private is None:
+                self._private = memoryview(_pymm.private_memory(self.block))  # type: ignore[arg-type, unused-ignore]
+            memory = self._private[offset : offset + nbytes]
+        try:
+            return _tensor.part(self.block, memory, text, itemsize, shape, strides)
+        except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+            raise self.corrupt(
+                place, f"a tensor of shape {shape} and elements {text[:80]!r} cannot be shown: {error}"
             ) from error
 
     # --- containers -------------------------------------------------------------------------------
@@ -301,7 +321,9 @@ class Tree:
             self.check_container(at, head, value, depth)
             return self.nest(tag, value, size, depth, copy, budget)
         found = self.value(at, head, value, depth)
-        return found.copy("K") if copy and tag == _values.NDARRAY else found
+        if copy and tag == _values.NDARRAY:
+            return found.copy("K")
+        return _tensor.copied(found) if copy and tag == _tensor.KIND else found
 
     def key(self, at: int, head: int, value: int, depth: int) -> Any:
         """What the slot of a key holds."""
@@ -309,7 +331,7 @@ class Tree:
 
     def _key(self, at: int, head: int, value: int, depth: int, budget: Budget) -> Any:
         tag, size = head & 0xFF, head >> 8
-        if tag in (LIST, DICT, ORDERED, _values.NDARRAY):
+        if tag in (LIST, DICT, ORDERED, _values.NDARRAY, _tensor.KIND):
             raise self.corrupt(at, "this cannot be a key")
         budget.take(tag, size, at)
         if tag != TUPLE:

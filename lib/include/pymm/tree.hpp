@@ -38,6 +38,7 @@ enum class TreeKind : std::uint8_t {
     boolean = 7,
     none = 8,
     scalar = 9,
+    tensor = 11,
     list = 16,
     tuple = 17,
     dict = 18,
@@ -50,6 +51,7 @@ public:
     TreeKind kind() const noexcept { return kind_; }
     bool is_sequence() const noexcept { return kind_ == TreeKind::list || kind_ == TreeKind::tuple; }
     bool is_dict() const noexcept { return kind_ == TreeKind::dict || kind_ == TreeKind::ordered_dict; }
+    bool is_array() const noexcept { return kind_ == TreeKind::ndarray || kind_ == TreeKind::tensor; }
     bool is_container() const noexcept { return is_sequence() || is_dict(); }
 
     /// Elements of a list or tuple, items of a dict; else the bytes of the data.
@@ -67,7 +69,7 @@ public:
     std::span<const std::byte> bytes() const;
     /// The type of anything but a container, as that of a blob.
     const Type& type() const;
-    /// The elements of an array or scalar, where they lie. Refers to this node, which must outlive it.
+    /// The elements of an array, tensor or scalar, where they lie. Refers to this node, which must outlive it.
     template <class T>
     Array<const T> array() const& {
         return Array<const T>(type(), bytes().data(), bytes().size());
@@ -81,6 +83,8 @@ private:
     friend class Tree;
     TreeNode() = default;
     static TreeNode make(std::span<const std::byte> tree, std::uint64_t meta, std::uint64_t slot, unsigned depth);
+    /// As a dict's key, or a part of one.
+    bool is_key() const noexcept { return !is_array() && kind_ != TreeKind::list && !is_dict(); }
     void require(bool wanted, const char* what) const;
 
     std::span<const std::byte> tree_;
