@@ -672,12 +672,3 @@ def test_fsck_and_the_checksum(namespace):
         s.b = torch.ones(3, dtype=torch.bfloat16)
     report = pymm.fsck(namespace, scrub=True)
     assert report.clean and report["x"].scrubbed == 2
-
-
-def test_in_containers_they_are_refused_with_advice(shelf):
-    for value in ([torch.ones(3)], {"w": torch.ones(3)}):
-        with pytest.raises(TypeError, match="variable of its own"):
-            shelf.x = value
-    assert "x" not in shelf
-    shelf.x = [torch.ones(3).numpy()]
-    assert shelf.x[0].tolist() == [1, 1, 1]
