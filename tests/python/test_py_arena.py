@@ -1,15 +1,12 @@
 """Results made on the shelf and put there without a copy: shelf.arena()."""
 
 import gc
-import os
-import signal
-import subprocess
-import sys
 import weakref
 
 import numpy as np
 import pytest
 
+import killed
 import pymm
 
 try:
@@ -289,15 +286,7 @@ def test_killed_in_an_arena(ab, namespace, after):
     ab.x = ab.a + 0
     size = used(ab)
     ab.close()
-    child = subprocess.Popen([sys.executable, "-c", PROGRAM, namespace], stdout=subprocess.PIPE, text=True)
-    acknowledged = 0
-    for line in child.stdout:
-        acknowledged = int(line)
-        if acknowledged >= after:
-            os.kill(child.pid, signal.SIGKILL)
-            break
-    acknowledged = max([acknowledged] + [int(line) for line in child.stdout.read().split("\n") if line.isdigit()])
-    assert child.wait() == -signal.SIGKILL
+    acknowledged = killed.acknowledged(PROGRAM, namespace, after)
     with pymm.shelf("test", pmem_path=namespace) as s:
         assert any((s.x == a + n).all() for n in (acknowledged, acknowledged + 1))
         assert abs(used(s) - size) < 1 << 20

@@ -1,16 +1,13 @@
 """s.save() and s.load(): versions of nested objects, each saved whole or not at all."""
 
 import datetime
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 
+import killed
 import pymm
 
 
@@ -191,15 +188,7 @@ for n in range(1, 1000000):
 def test_killed_while_saving(shelf, namespace, after):
     """The last acknowledged one, or the next; whole, with no space lost."""
     shelf.close()
-    child = subprocess.Popen([sys.executable, "-c", PROGRAM, namespace], stdout=subprocess.PIPE, text=True)
-    acknowledged = 0
-    for line in child.stdout:
-        acknowledged = int(line)
-        if acknowledged >= after:
-            os.kill(child.pid, signal.SIGKILL)
-            break
-    acknowledged = max([acknowledged] + [int(line) for line in child.stdout.read().split("\n") if line.isdigit()])
-    assert child.wait() == -signal.SIGKILL
+    acknowledged = killed.acknowledged(PROGRAM, namespace, after)
     with pymm.shelf("test", pmem_path=namespace) as s:
         kept = [c.version for c in s.checkpoints("model")]
         assert kept[-1] in (acknowledged, acknowledged + 1) and len(kept) == min(2, kept[-1])

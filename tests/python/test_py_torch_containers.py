@@ -1,14 +1,13 @@
 """Tensors in containers and checkpoints: state_dict() as it is."""
 
 import copy
-import os
-import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import killed
 import pymm
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -185,15 +184,7 @@ for n in range(1, 1000000):
 @pytest.mark.parametrize("after", [2, 30])
 def test_killed_while_saving(shelf, namespace, after):
     shelf.close()
-    child = subprocess.Popen([sys.executable, "-c", PROGRAM, namespace], stdout=subprocess.PIPE, text=True)
-    acknowledged = 0
-    for line in child.stdout:
-        acknowledged = int(line)
-        if acknowledged >= after:
-            os.kill(child.pid, signal.SIGKILL)
-            break
-    acknowledged = max([acknowledged] + [int(line) for line in child.stdout.read().split("\n") if line.isdigit()])
-    assert child.wait() == -signal.SIGKILL
+    acknowledged = killed.acknowledged(PROGRAM, namespace, after)
     with pymm.shelf("test", pmem_path=namespace) as s:
         found = s.load("model")
         assert found["n"] in (acknowledged, acknowledged + 1)
