@@ -76,9 +76,10 @@ def _numbers(data: bytes) -> Optional[list[Any]]:
     """The values of slots that are all reals, or all integers of up to 8 bytes: many at once. None for others."""
     words = np.frombuffer(data, "<u8")
     heads, values = words[::2], words[1::2]
-    if heads[0] == 8 << 8 | _values.REAL:
-        return values.view("<f8").tolist() if (heads == heads[0]).all() else None
-    if heads[0] & 0xFF != _values.INTEGER or (heads & 0xFF != _values.INTEGER).any():
+    first = int(heads[0])  # NumPy before 2 has no bitwise operators for one of its unsigned and one of Python's integers
+    if first == 8 << 8 | _values.REAL:
+        return values.view("<f8").tolist() if (heads == first).all() else None
+    if first & 0xFF != _values.INTEGER or (heads & 0xFF != _values.INTEGER).any():
         return None
     sizes = heads >> 8
     if (sizes == 0).any() or (sizes > 8).any():
