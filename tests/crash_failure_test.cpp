@@ -55,6 +55,7 @@ void much(CrashRun& c) {
     c.batch(large);
     c.put("a", 48);
     store(0, 5000);
+    if (c.state().count("c")) c.append("c", 40), c.append("c", 4000);
     c.reopen();
     store(100, 8);
     c.reopen();
@@ -323,6 +324,8 @@ TEST_CASE("failure: a process dies, another stores in place and persists, then t
     const std::vector<Workload> last{
         [](CrashRun& c) { c.put("c", 5000); },
         [](CrashRun& c) { c.put("b", 304); },
+        [](CrashRun& c) { c.append("c", 800); },
+        [](CrashRun& c) { c.append("c", 8000); },
         [](CrashRun& c) { c.rename("b", "c"); },
         [](CrashRun& c) { c.batch({{BatchOp::erase, "c", "", 0}, {BatchOp::rename, "b", "c", 0}}); },
         half,

@@ -205,7 +205,7 @@ TEST_CASE("crash: random sequences of operations") {
                 const auto it = c.state().find(blob);
                 return it != c.state().end() && it->second.sealed;
             };
-            switch (what % 13) {
+            switch (what % 15) {
                 case 0: case 1: case 2: if (!kept(name(which))) c.put(name(which), size(much)); break;
                 case 3: if (!kept(name(which))) c.put_staged(name(which), size(much), much % 2 == 0); break;
                 case 4: case 5: if (some) c.erase(nth(which)); break;
@@ -240,6 +240,13 @@ TEST_CASE("crash: random sequences of operations") {
                 case 10: c.persist(); break;
                 case 11: c.reopen(); break;
                 case 12: if (some) c.seal(nth(which)); break;
+                case 13: case 14:
+                    if (some) {
+                        const std::string blob = nth(which);
+                        const Value& value = c.state().at(blob);
+                        if (can_grow(value.type.kind) && !value.sealed) c.append(blob, size(much));
+                    }
+                    break;
             }
         }
     };

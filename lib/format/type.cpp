@@ -11,6 +11,10 @@
 
 namespace pymm {
 
+namespace {
+constexpr std::string_view kGrows = "grows";
+}
+
 std::string_view kind_name(Kind kind) noexcept {
     static constexpr std::string_view names[] = {"raw",     "ndarray", "string",  "bytes", "integer",
                                                  "real",    "complex", "boolean", "none",  "scalar",
@@ -59,9 +63,38 @@ Type Type::tensor(std::string dtype, std::uint32_t itemsize, std::vector<std::in
     return type;
 }
 
+namespace {
+
+// Where the text behind the element type of an array that grows begins, its space included; npos where there is none. The texts
+// of structured types may have spaces, too, but end with a bracket.
+std::size_t growth_at(const Type& type) noexcept {
+    if (type.kind != Kind::ndarray) return std::string::npos;
+    const std::size_t at = type.dtype.rfind(' ');
+    if (at == std::string::npos) return at;
+    std::string_view text = std::string_view(type.dtype).substr(at + 1);
+    if (!text.starts_with(kGrows)) return std::string::npos;
+    text.remove_prefix(kGrows.size());
+    if (text.empty()) return at;
+    if (!text.starts_with("<=") || text.size() < 3 || text.size() > 2 + 18) return std::string::npos;
+    text.remove_prefix(2);
+    return std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }) ? at : std::string::npos;
+}
+
+}  // namespace
+
 std::string_view Type::element() const noexcept {
     const std::string_view all = dtype;
-    return kind == Kind::tensor ? all.substr(0, all.find(' ')) : all;
+    return all.substr(0, kind == Kind::tensor ? all.find(' ') : growth_at(*this));
+}
+
+std::optional<std::uint64_t> Type::max_rows() const noexcept {
+    const std::size_t at = growth_at(*this);
+    if (at == std::string::npos) return {};
+    const std::string_view digits = std::string_view(dtype).substr(std::min(at + 1 + kGrows.size() + 2, dtype.size()));
+    if (digits.empty()) return UINT64_MAX;
+    std::uint64_t most = 0;
+    for (const char c : digits) most = most * 10 + static_cast<std::uint64_t>(c - '0');  // of 18 digits at most
+    return most;
 }
 
 std::uint64_t Type::nbytes() const {
@@ -103,8 +136,12 @@ bool Type::f_contiguous() const { return contiguous(*this, true); }
 
 std::string Type::describe() const {
     switch (kind) {
-        case Kind::ndarray:
-            return fmt::format("{} ({}{})", dtype, fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+        case Kind::ndarray: {
+            std::string text = fmt::format("{} ({}{})", element(), fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+            if (const auto most = max_rows())
+                text += *most == UINT64_MAX ? ", appendable" : fmt::format(", appendable up to {} rows", *most);
+            return text;
+        }
         case Kind::tensor:
             return fmt::format("tensor {} ({}{})", dtype, fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
         case Kind::scalar: return dtype;

@@ -65,6 +65,10 @@ const char* type_problem(const Type& type, std::uint64_t size) noexcept {
     }
     if (type.dtype.empty()) return "an array without a dtype";
     if (type.kind == Kind::scalar && !type.shape.empty()) return "a scalar with a shape";
+    if (const auto most = type.max_rows()) {
+        if (type.shape.empty()) return "an array to be appended to without a dimension";
+        if (type.shape[0] > 0 && static_cast<std::uint64_t>(type.shape[0]) > *most) return "more rows than it may have";
+    }
     // The furthest byte reached, counted without overflow; strides of our own arrays are never negative.
     std::uint64_t product = type.itemsize;
     std::uint64_t last = type.itemsize;

@@ -8,10 +8,12 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -65,6 +67,7 @@ public:
     View get(std::string_view name, Access access);
     void erase(std::string_view name);
     void rename(std::string_view from, std::string_view to, bool replace);
+    BlobInfo append(std::string_view name, std::span<const std::byte> data, const AppendTo& to);
     Batch batch();
     void seal(std::string_view name);
     void for_each(std::string_view prefix, const std::function<bool(const BlobInfo&)>& visit);
@@ -91,6 +94,7 @@ private:
     friend class Batch;
     friend class Staged;
     friend class View;
+    class AppendTurn;
 
     struct Pin {
         std::uint64_t size = 0;
@@ -147,8 +151,12 @@ private:
     /// Makes bytes durable as they are now, though nobody stored to them in this session, but for the fence; their
     /// checksum. Nobody may store to them meanwhile. `name`: for messages.
     std::uint32_t settle(std::uint64_t offset, std::uint64_t size, std::string_view name);
-    /// Copies to fresh space; the checksum of what was written, where the shelf records them.
-    std::uint32_t copy_in(std::uint64_t offset, std::span<const std::byte> data);
+    /// Copies to fresh space, but for the fence; the checksum of what was written, where the shelf records them. `seed`:
+    /// that of what lies before.
+    std::uint32_t copy_in(std::uint64_t offset, std::span<const std::byte> data, std::uint32_t seed = 0);
+    std::optional<BlobInfo> try_append(std::string_view name, std::span<const std::byte> data, const AppendTo& to);
+    bool make_longer(Prepared& p, const BlobInfo& old, std::uint64_t size);
+    std::uint32_t copy_blob(const View& view, std::uint64_t to);
 
     BlobInfo info(const format::EntryView& entry) const;
     void refresh();
@@ -186,6 +194,8 @@ private:
     std::vector<format::Extent> quarantine_;            // freed; readers elsewhere may look at them
     std::mutex seal_mutex_;                             // one seal at a time; taken before mutex_
     std::uint64_t sealing_ = 0;                         // data offset; no writable view of it meanwhile
+    std::set<std::uint64_t> appending_;                 // data offsets; nobody else appends there, nor seals
+    std::condition_variable_any append_done_;
     std::uint64_t writable_uses_ = 0;                   // writable views and staged extents
     std::uint32_t handles_ = 0;
     bool locked_ = false;                               // we hold the writer's lock
@@ -256,6 +266,8 @@ std::uint32_t checksum_in_place(const Media& media, std::uint64_t offset, std::u
 /// memcpy from memory that may vanish (a mapped file that shrinks): IoError, EFAULT.
 void copy_from_caller(std::byte* to, std::span<const std::byte> from);
 
+/// Of the data of a blob that is not inline: from 4 KiB on it owns its pages, from 2 MiB on huge ones.
+std::uint64_t alignment_for(std::uint64_t size) noexcept;
 /// True when a value of this type and size may be kept inside the catalogue ...
 bool may_be_inline(const Type& type, std::uint64_t size) noexcept;
 /// ... and when this one is. A value that holds the magic of a commit is not: in a torn commit it could pass

@@ -62,6 +62,23 @@ void Planner::put(const Version& version, std::uint64_t now_ns) {
                                 {version.value.begin(), version.value.end()}});
 }
 
+void Planner::append(const Version& version, std::uint64_t now_ns) {
+    const Known known = look_up(version.name, false);
+    if (!known.exists) throw NotFoundError(fmt::format("append to '{}': no such blob", version.name));
+    const Entry& old = known.fixed;
+    require_unsealed("append to", version.name, old);
+    if ((old.flags & kEntryInline) != 0 || old.offset != version.entry.offset) return put(version, now_ns);
+    Entry entry = version.entry;
+    entry.sequence = catalogue_.sequence() + 1;
+    entry.created_ns = old.created_ns;
+    entry.modified_ns = now_ns;
+    builder_.free({old.header_offset, old.header_size});
+    builder_.alloc({entry.header_offset, entry.header_size});
+    if (entry.extent > old.extent) builder_.alloc({old.offset + old.extent, entry.extent - old.extent});
+    builder_.put(entry, version.name, version.type, version.value, false);
+    if (!single_) remember(version.name, {true, entry, {version.type.begin(), version.type.end()}, {}});
+}
+
 void Planner::erase(std::string_view name) {
     const Known old = look_up(name, false);
     if (!old.exists) throw NotFoundError(fmt::format("erase '{}': no such blob", name));

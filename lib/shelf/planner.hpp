@@ -29,6 +29,8 @@ public:
     }
 
     void put(const Version& version, std::uint64_t now_ns);
+    /// The same blob with more bytes: where it lies, or, moved, elsewhere. Its header is another one.
+    void append(const Version& version, std::uint64_t now_ns);
     void erase(std::string_view name);
     void rename(std::string_view from, std::string_view to, bool replace);
     /// The same version under other flags, and perhaps with a checksum: its extents stay where they are.

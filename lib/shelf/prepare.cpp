@@ -16,6 +16,10 @@ namespace pymm {
 
 using namespace format;
 
+std::uint64_t alignment_for(std::uint64_t size) noexcept {
+    return size >= kHugePage ? kHugePage : size >= kPage ? kPage : kLine;
+}
+
 bool may_be_inline(const Type& type, std::uint64_t size) noexcept {
     if (encoded_type_size(type) > kMaxEntryType) return false;
     if (size == 0) return true;
@@ -33,10 +37,6 @@ void check_type(std::string_view name, const Type& type, std::uint64_t size) {
     if (const char* problem = type_problem(type, size))
         throw InvalidArgumentError(fmt::format("put '{}': {} bytes as {}: {}", name, size,
                                                type.describe().substr(0, 200), problem));
-}
-
-std::uint64_t alignment_for(std::uint64_t size) {
-    return size >= kHugePage ? kHugePage : size >= kPage ? kPage : kLine;
 }
 
 // Blobs of a page or more own their pages: no neighbour may share the last one.

@@ -44,7 +44,7 @@ void copy_from_caller(std::byte* to, std::span<const std::byte> from) {
 }
 
 // What is summed is what was written, though another thread may store to the source meanwhile.
-std::uint32_t ShelfCore::copy_in(std::uint64_t offset, std::span<const std::byte> data) {
+std::uint32_t ShelfCore::copy_in(std::uint64_t offset, std::span<const std::byte> data, std::uint32_t seed) {
     Media& media = *parts_.data;
     if (!checksums_) {
         media.write(offset, data.data(), data.size());
@@ -52,7 +52,7 @@ std::uint32_t ShelfCore::copy_in(std::uint64_t offset, std::span<const std::byte
     }
     const std::size_t room = std::min(kPiece, data.size());
     const auto buffer = std::make_unique_for_overwrite<std::byte[]>(room);
-    std::uint32_t crc = 0;
+    std::uint32_t crc = seed;
     for (std::size_t at = 0; at < data.size(); at += room) {
         const std::size_t size = std::min(room, data.size() - at);
         copy_from_caller(buffer.get(), data.subspan(at, size));
@@ -111,7 +111,8 @@ void ShelfCore::seal(std::string_view name) {
         const BlobInfo& blob = view.info();
         if (blob.sealed) return;
         {
-            const auto lock = exclusive();
+            auto lock = exclusive();
+            append_done_.wait(lock, [&] { return !appending_.contains(blob.offset); });
             start_writing();
             if (!blob.inlined) {
                 const auto pin = pins_.find(blob.offset);
@@ -140,8 +141,8 @@ void ShelfCore::seal(std::string_view name) {
             const auto lock = exclusive();
             start_writing();
             EntryView entry;
-            // Replaced or renamed meanwhile: what bears the name now was not summed.
-            if (catalogue_->find(name, entry) && entry.fixed.id == blob.id) {
+            // Replaced, renamed or appended to meanwhile: what bears the name now was not summed.
+            if (catalogue_->find(name, entry) && entry.fixed.id == blob.id && entry.fixed.sequence == blob.sequence) {
                 if (!blob.inlined) touched_.erase(blob.offset);  // nobody stored since
                 Planner plan(*catalogue_, builder_, true);
                 plan.mark(name, entry.fixed.flags | kEntrySealed | kEntryContentCrc, crc);

@@ -53,6 +53,9 @@ void Shelf::erase(std::string_view name) { core().erase(name); }
 void Shelf::rename(std::string_view from, std::string_view to, bool replace) {
     core().rename(from, to, replace);
 }
+BlobInfo Shelf::append(std::string_view name, std::span<const std::byte> data, const AppendTo& to) {
+    return core().append(name, data, to);
+}
 void Shelf::seal(std::string_view name) { core().seal(name); }
 Batch Shelf::batch() { return core().batch(); }
 

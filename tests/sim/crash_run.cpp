@@ -175,6 +175,39 @@ bool CrashRun::put_staged(const std::string& name, std::uint64_t size, bool in_m
     });
 }
 
+bool CrashRun::append(const std::string& name, std::uint64_t size) {
+    State next = state_;
+    Value& value = next.at(name);
+    if (is_array(value.type.kind)) {
+        size -= size % value.type.itemsize;
+        value.type = Type::array(value.type.dtype, value.type.itemsize,
+                                 {value.type.shape.at(0) + static_cast<std::int64_t>(size / value.type.itemsize)});
+    }
+    const std::vector<std::byte> bytes = make_bytes(size, ++value_);
+    const BlobInfo info = *shelf_.find(name);
+    const std::uint64_t grown = info.size + size;
+    // A copy takes along what was stored in place, durably. Whether there is one nobody can tell beforehand who does not
+    // know what lies behind the extent.
+    const bool stays = !info.inlined && grown <= info.extent &&
+                       (grown < format::kPage || (info.offset % format::kPage == 0 && info.extent % format::kPage == 0));
+    std::vector<std::vector<std::byte>*> all{&value.bytes};
+    for (std::vector<std::byte>& stored : value.stored) all.push_back(&stored);
+    for (std::vector<std::byte>* one : all) one->insert(one->end(), bytes.begin(), bytes.end());
+    std::optional<BlobInfo> after;
+    const bool done = change(std::move(next), [&] { after = shelf_.append(name, bytes); });
+    if (!done || !after) return done;
+    if (failure_.empty() && size != 0 && stays && after->offset != info.offset)
+        failure_ = options_.workload + ": an append that fits copied '" + name + "'";
+    Value& now = state_.at(name);
+    if (after->offset != info.offset && !now.stored.empty()) {
+        now.bytes = std::move(now.stored.back());
+        now.stored.clear();
+        now.abandoned = false;
+        machine_.cut();
+    }
+    return true;
+}
+
 bool CrashRun::erase(const std::string& name) {
     State next = state_;
     next.erase(name);

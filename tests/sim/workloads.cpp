@@ -53,6 +53,14 @@ void furnish(CrashRun& crash) {
     crash.put("d/e", 8);
 }
 
+namespace {
+Value raw(std::uint64_t size, std::uint64_t seed) {
+    Value value;
+    value.bytes = make_bytes(size, seed);
+    return value;
+}
+}  // namespace
+
 const std::vector<Step>& steps() {
     static const std::vector<Step> all{
         {"put-inline", [](CrashRun& c) { c.put("new1", 50); }},
@@ -108,6 +116,29 @@ const std::vector<Step>& steps() {
              c.put("u", value);
              c.seal("u");
              c.rename("u", "t");
+         }},
+        {"append", [](CrashRun& c) {
+             c.put("p", raw(100, 11));
+             c.append("p", 20);    // beside its header, behind its last byte
+             c.append("p", 700);   // to pages of its own
+             c.append("p", 61);    // behind its last byte, again
+             c.append("p", 6000);  // past the end of what is there
+         }},
+        {"append-inline", [](CrashRun& c) {
+             c.put("q", 0);
+             c.put("q", raw(0, 12));
+             c.append("q", 8);
+             c.append("q", 4096);
+         }},
+        {"append-rows", [](CrashRun& c) {
+             Value value;
+             value.type = Type::array("<f8 grows", 8, {520});
+             value.bytes = make_bytes(4160, 13);
+             c.put("r", value);
+             c.store("r", 4096, 64, false);
+             c.append("r", 800);
+             c.store("r", 4100, 500, true);
+             c.append("r", 9000);
          }},
         {"reopen", [](CrashRun& c) { c.reopen(); }},
         {"wrap", [](CrashRun& c) {

@@ -93,6 +93,9 @@ class Handle:
     def stage(
         self, dtype: str, itemsize: int, shape: tuple[int, ...] | list[int], fortran: bool, zero: bool
     ) -> Stage: ...
+    def append(
+        self, name: str, data: Any, id: Optional[int] = None, size: Optional[int] = None
+    ) -> tuple[int, int, int]: ...
     def stage_value(self, kind: int, size: int) -> Stage: ...
     def stage_tensor(
         self, dtype: str, itemsize: int, shape: tuple[int, ...], strides: tuple[int, ...], zero: bool

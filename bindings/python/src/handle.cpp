@@ -198,6 +198,14 @@ public:
         if (!found) throw py::key_error(from);
     }
 
+    /// (id, sequence, size) of what the blob is then.
+    py::tuple append(const std::string& name, py::handle data, std::optional<std::uint64_t> id,
+                     std::optional<std::uint64_t> size) {
+        const Buffer buffer(data);
+        const BlobInfo info = unlocked([&] { return shelf_.append(name, buffer.bytes(), {id, size}); });
+        return py::make_tuple(info.id, info.sequence, info.size);
+    }
+
     Stage stage(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape, bool fortran,
                 bool zero) {
         return stage(Type::array(std::move(dtype), itemsize, std::move(shape), fortran), zero);
@@ -362,6 +370,8 @@ void add_handle_types(py::module_& module) {
         .def("enter_arena",
              [](Handle& h) { return py::reinterpret_steal<py::object>(enter_arena(h.shelf()).release()); },
              "What leave_arena() takes.")
+        .def("append", &Handle::append, "name"_a, "data"_a, "id"_a = py::none(), "size"_a = py::none(),
+             "Puts a contiguous buffer behind the end of a variable, if it has this id and size. Durable on return.")
         .def("stage_tensor", &Handle::stage_tensor, "dtype"_a, "itemsize"_a, "shape"_a, "strides"_a, "zero"_a)
         .def("stage",
              py::overload_cast<std::string, std::uint32_t, std::vector<std::int64_t>, bool, bool>(&Handle::stage),

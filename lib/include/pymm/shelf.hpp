@@ -50,11 +50,11 @@ using Clock = std::chrono::system_clock;
 /// What the catalogue knows of one blob. A copy; stays valid whatever happens to the shelf.
 struct BlobInfo {
     std::string name;
-    std::uint64_t id = 0;        ///< unique in the shelf, never reused; a rename keeps it
+    std::uint64_t id = 0;        ///< unique in the shelf, never reused; a rename keeps it, an append too
     Type type;
     std::uint64_t size = 0;      ///< bytes of the user's data
     std::uint64_t offset = 0;    ///< of the data in the data file; 0 when `inlined`
-    std::uint64_t extent = 0;    ///< bytes allocated for the data; 0 when `inlined`
+    std::uint64_t extent = 0;    ///< bytes allocated for the data, what append() may use included; 0 when `inlined`
     std::uint64_t sequence = 0;  ///< commit that wrote this version
     Clock::time_point created;   ///< when the name first came to be
     Clock::time_point modified;  ///< when this version was put
@@ -64,6 +64,12 @@ struct BlobInfo {
     /// CRC32C of the data, where one is recorded: for sealed blobs, and in shelves with checksums until a
     /// writable view is asked for.
     std::optional<std::uint32_t> checksum;
+};
+
+/// What Shelf::append() expects to find; otherwise it throws.
+struct AppendTo {
+    std::optional<std::uint64_t> id{};    ///< BlobInfo::id: the blob was not replaced since
+    std::optional<std::uint64_t> size{};  ///< BlobInfo::size: nobody appended to it since
 };
 
 /// Figures of a whole shelf.
@@ -273,6 +279,16 @@ public:
     /// Throws NotFoundError; ExistsError when `to` exists and `replace` is false, ReadOnlyError when it is
     /// sealed; NoSpaceError on a full shelf.
     void rename(std::string_view from, std::string_view to, bool replace = false);
+    /// Puts `data` behind the end of a blob: raw bytes, or an array in C order, which gets more rows. Durable and atomic on
+    /// return: after a crash all of `data` is there, or nothing. What the blob is now is returned; `id` and `created`
+    /// stay. It costs what the data does, and a copy of the blob when its extent is full: the new one has room for as
+    /// much again, or half as much of large ones. Views keep the size that they had. Those of the last version show the same memory as
+    /// new ones until the extent moves (BlobInfo::offset is another then); later stores through them reach
+    /// nobody. Stores that were not persisted are kept. Threads may append at once: one after the other, in some
+    /// order. Throws NotFoundError, also when `to.id` is not the blob's; InvalidArgumentError for other kinds, for data
+    /// that is no whole rows, for more than Type::max_rows(), and when `to.size` is not the blob's size; ReadOnlyError when
+    /// it is sealed; NoSpaceError. Then nothing has changed.
+    BlobInfo append(std::string_view name, std::span<const std::byte> data, const AppendTo& to = {});
     Batch batch();
 
     /// Makes a blob immutable, and records a checksum of its bytes, which a scrub verifies. From the return

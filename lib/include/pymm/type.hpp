@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,8 @@ enum class Kind : std::uint8_t {
 
 /// Strided arrays. These and `raw` are handed out as writable memory, no other kind is.
 constexpr bool is_array(Kind kind) noexcept { return kind == Kind::ndarray || kind == Kind::tensor; }
+/// What Shelf::append() takes.
+constexpr bool can_grow(Kind kind) noexcept { return is_array(kind) || kind == Kind::raw; }
 /// Kinds with a `dtype`: arrays and scalars.
 constexpr bool has_elements(Kind kind) noexcept { return is_array(kind) || kind == Kind::scalar; }
 
@@ -37,7 +40,8 @@ std::string_view kind_name(Kind kind) noexcept;
 /// `dtype` is NumPy's array-protocol type string ("<f8", "|S5", "<M8[us]"; NumPy manual, "The array
 /// interface protocol") or, for structured types, the `descr` literal of the .npy format (NEP 1).
 /// Of a tensor it is NumPy's type string too, or PyTorch's name where NumPy has none ("bfloat16"); behind
-/// it may stand " requires_grad".
+/// it may stand " requires_grad". Behind that of an ndarray that is made to be appended to stands " grows", or, where it may
+/// have 100 rows at most, " grows<=100".
 /// `shape` counts elements, `strides` bytes; both have the same length, the number of dimensions.
 struct Type {
     Kind kind = Kind::raw;
@@ -61,8 +65,11 @@ struct Type {
     static Type tensor(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape,
                        std::vector<std::int64_t> strides);
 
-    /// `dtype` without what a tensor has behind it; valid as long as `dtype`.
+    /// `dtype` without what may stand behind it; valid as long as `dtype`.
     std::string_view element() const noexcept;
+    /// Of an ndarray that is made to be appended to, how many rows it may have: UINT64_MAX for any number. Of all else
+    /// nothing.
+    std::optional<std::uint64_t> max_rows() const noexcept;
     /// Bytes of a contiguous array of this shape: product(shape) * itemsize. Throws on overflow.
     std::uint64_t nbytes() const;
     bool c_contiguous() const;

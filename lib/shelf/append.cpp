@@ -1,0 +1,232 @@
+// Appending to a blob: behind its end, where nothing that a commit names lies, then one commit that moves the end.
+// Order and cost: docs/DESIGN.md, "Append".
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "format/crc32c.hpp"
+#include "format/type_codec.hpp"
+#include "media/guarded_read.hpp"
+#include "shelf/core.hpp"
+#include "shelf/planner.hpp"
+
+namespace pymm {
+
+using namespace format;
+
+namespace {
+
+constexpr std::size_t kPiece = 4 << 20;
+// Up to here an extent that is full is followed by one of twice the size, then by one of one and a half.
+constexpr std::uint64_t kDoubled = 1 << 20;
+
+/// Bytes of a new extent for a blob of `size` that grows: whole pages, so that what comes shares them with nobody.
+std::uint64_t extent_to_grow(std::uint64_t size) {
+    return round_up(size + (size < kDoubled ? size : size / 2), kPage);
+}
+
+/// Whether the first `size` bytes of the extent can be the blob's: from a page on it owns its pages.
+bool holds(const BlobInfo& blob, std::uint64_t size) {
+    return size <= blob.extent && (size < kPage || (blob.offset % kPage == 0 && blob.extent % kPage == 0));
+}
+
+/// The type with `more` bytes behind the data.
+Type grown(const BlobInfo& blob, std::uint64_t more) {
+    const auto refuse = [&](std::string_view why) {
+        throw InvalidArgumentError(fmt::format("append to '{}' ({}): {}", blob.name, blob.type.describe().substr(0, 200), why));
+    };
+    if (blob.size + more < more || blob.size + more > static_cast<std::uint64_t>(INT64_MAX)) refuse("it would be too large");
+    const Type& old = blob.type;
+    if (!is_array(old.kind)) {
+        if (!can_grow(old.kind)) refuse("values are replaced by put; raw bytes and arrays can be appended to");
+        return old;
+    }
+    if (old.shape.empty()) refuse("it has no dimensions, so there are no rows");
+    std::vector<std::int64_t> shape = old.shape;
+    shape[0] = 1;
+    const Type row = Type::array(old.dtype, old.itemsize, shape);
+    const std::uint64_t row_size = row.nbytes();
+    if (row_size == 0) refuse("its rows have no bytes");
+    if (!old.c_contiguous()) refuse("only arrays in C order grow along their first axis");
+    if (more % row_size != 0) refuse(fmt::format("{} bytes are no whole rows of {}", more, row_size));
+    shape[0] = static_cast<std::int64_t>((blob.size + more) / row_size);
+    if (const auto most = old.max_rows(); most && static_cast<std::uint64_t>(shape[0]) > *most)
+        refuse(fmt::format("it was made for {} rows at most, and would have {}", *most, shape[0]));
+    Type type = Type::array(old.dtype, old.itemsize, std::move(shape));
+    type.kind = old.kind;
+    return type;
+}
+
+}  // namespace
+
+/// One append to an extent at a time, and none while its blob is sealed.
+class ShelfCore::AppendTurn {
+public:
+    AppendTurn(ShelfCore& core, std::uint64_t offset) : core_(core), offset_(offset) {}
+    AppendTurn(const AppendTurn&) = delete;
+    AppendTurn& operator=(const AppendTurn&) = delete;
+    ~AppendTurn() {
+        if (!taken_ || core_.forked_.load()) return;
+        {
+            const std::unique_lock lock(core_.mutex_);
+            core_.appending_.erase(offset_);
+        }
+        core_.append_done_.notify_all();
+    }
+    void take(std::unique_lock<std::shared_mutex>& lock) {
+        core_.append_done_.wait(lock, [&] { return !core_.appending_.contains(offset_); });
+        taken_ = core_.appending_.insert(offset_).second;
+    }
+
+private:
+    ShelfCore& core_;
+    std::uint64_t offset_;
+    bool taken_ = false;
+};
+
+BlobInfo ShelfCore::append(std::string_view name, std::span<const std::byte> data, const AppendTo& to) {
+    {
+        const auto lock = exclusive();
+        require_writable();
+    }
+    for (;;)
+        if (std::optional<BlobInfo> done = try_append(name, data, to)) return *std::move(done);
+}
+
+// Nothing where the name came to mean something else meanwhile.
+std::optional<BlobInfo> ShelfCore::try_append(std::string_view name, std::span<const std::byte> data, const AppendTo& to) {
+    // Pins the extent: what is written behind the end reaches nobody else, whatever becomes of the name.
+    const View view = get(name, Access::read);
+    const BlobInfo& old = view.info();
+    if (to.id && old.id != *to.id)
+        throw NotFoundError(fmt::format("append to '{}': blob {} is not there any more: it was replaced or renamed", name,
+                                        *to.id));
+    if (to.size && old.size != *to.size)
+        throw InvalidArgumentError(fmt::format("append to '{}': it has {} bytes, not {}: look at it again", name, old.size,
+                                               *to.size));
+    const Type type = grown(old, data.size());
+    const std::uint64_t size = old.size + data.size();
+    std::unique_ptr<Prepared> p = prepare(name, type, size);
+    AppendTurn turn(*this, old.offset);
+    bool moves = false;
+    std::vector<std::byte> header;
+    {
+        auto lock = exclusive();
+        if (!old.inlined) turn.take(lock);
+        start_writing();
+        EntryView entry;
+        if (!catalogue_->find(name, entry) || entry.fixed.id != old.id || entry.fixed.sequence != old.sequence) return {};
+        Planner::require_unsealed("append to", name, entry.fixed);
+        if (!old.inlined && sealing_ == old.offset)
+            throw ReadOnlyError(fmt::format("append to '{}': it is just being sealed", name));
+        if (data.empty()) return old;
+        require_spare(name);
+        ++writable_uses_;
+        p->counted = true;
+        p->header = allocate(extent_header_size(name.size(), encoded_type_size(type)), kLine);
+        std::uint64_t extent = old.extent;
+        if (old.inlined || !holds(old, size)) {
+            moves = !make_longer(*p, old, size);
+            extent = moves ? p->data.size : old.extent + p->data.size;
+        }
+        p->entry.id = old.id;
+        p->entry.offset = moves ? p->data.offset : old.offset;
+        p->entry.extent = extent;
+        p->entry.header_offset = p->header.offset;
+        p->entry.header_size = static_cast<std::uint32_t>(p->header.size);
+        p->entry.mode = old.mode;
+        header = encode_header(*p, type);
+    }
+    Media& media = *parts_.data;
+    const bool claimed = old.checksum.has_value();
+    std::uint32_t crc = old.checksum.value_or(0);
+    const std::uint64_t at = p->entry.offset;
+    if (moves) {
+        const std::uint32_t copied = copy_blob(view, at);
+        if (!claimed) crc = copied;
+    }
+    try {
+        crc = copy_in(at + old.size, data, crc);
+        media.write(p->header.offset, header.data(), header.size());
+        media.drain();  // durable before any record may name it
+    } catch (const IoError& error) {
+        // The caller's memory vanished: nothing is wrong with the media.
+        if (error.os_error() == EFAULT) throw;
+        fail(error);
+    }
+
+    const auto lock = exclusive();
+    start_writing();
+    EntryView entry;
+    if (!catalogue_->find(name, entry) || entry.fixed.id != old.id || entry.fixed.sequence != old.sequence ||
+        (entry.fixed.flags & kEntrySealed) != 0)
+        return {};
+    // A claim that was given up since then is void for good. One that was void before is right again for a copy, of
+    // which all was summed as it was written.
+    const bool sound = claimed ? (entry.fixed.flags & kEntryContentCrc) != 0 : moves && checksums_;
+    p->entry.flags &= ~kEntryContentCrc;
+    if (sound) p->entry.flags |= kEntryContentCrc;
+    p->entry.content_crc = sound ? crc : 0;
+    p->entry.attr_offset = entry.fixed.attr_offset;
+    p->entry.attr_size = entry.fixed.attr_size;
+    const std::uint64_t now = now_ns();
+    Planner plan(*catalogue_, builder_, true);
+    plan.append(p->version(), now);
+    commit_built(name, now);
+    p->header = p->data = {};
+    BlobInfo result = old;
+    result.type = type;
+    result.size = size;
+    result.offset = at;
+    result.extent = p->entry.extent;
+    result.sequence = catalogue_->sequence();
+    result.modified = Clock::time_point(std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds(now)));
+    result.inlined = false;
+    result.checksum = sound ? std::optional(crc) : std::nullopt;
+    return result;
+}
+
+// Wants the lock. True: the extent stays where it is, and `p.data` is what follows it. False: `p.data` is a new one.
+bool ShelfCore::make_longer(Prepared& p, const BlobInfo& old, std::uint64_t size) {
+    const auto behind = [&](std::uint64_t extent) {
+        // A huge page wants an extent that starts on one.
+        if (old.inlined || old.extent % kPage != 0 || old.offset % alignment_for(extent) != 0) return false;
+        if (!catalogue_->space().allocate_at(old.offset + old.extent, extent - old.extent)) return false;
+        p.data = {old.offset + old.extent, extent - old.extent};
+        return true;
+    };
+    const std::uint64_t wanted = extent_to_grow(size), least = round_up(size, kPage);
+    if (behind(wanted)) return true;
+    try {
+        p.data = allocate(wanted, alignment_for(wanted));
+        return false;
+    } catch (const NoSpaceError&) {
+        if (wanted == least) throw;
+    }
+    if (behind(least)) return true;
+    p.data = allocate(least, alignment_for(least));
+    return false;
+}
+
+// All of the blob's bytes to `to`, but for the fence; the checksum of what was written, where the shelf records them.
+std::uint32_t ShelfCore::copy_blob(const View& view, std::uint64_t to) {
+    const BlobInfo& blob = view.info();
+    if (blob.inlined) return guarded([&] { return copy_in(to, view.bytes()); });
+    Media& media = *parts_.data;
+    const std::size_t room = static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, blob.size));
+    const auto buffer = std::make_unique_for_overwrite<std::byte[]>(room);
+    const std::string what = fmt::format("blob '{}'", blob.name);
+    std::uint32_t crc = 0;
+    for (std::uint64_t at = 0; at < blob.size; at += room) {
+        const auto piece = static_cast<std::size_t>(std::min<std::uint64_t>(room, blob.size - at));
+        guarded_copy(buffer.get(), media, blob.offset + at, piece, what);
+        if (checksums_) crc = crc32c(buffer.get(), piece, crc);
+        guarded([&] { media.write(to + at, buffer.get(), piece); });
+    }
+    return crc;
+}
+
+}  // namespace pymm
