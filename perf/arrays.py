@@ -91,6 +91,39 @@ def keeping(directory, s, mib):
     del s.x
 
 
+def appending(directory, s, rows):
+    """One row of 64 bytes more, durable, behind so many."""
+    row = np.arange(8.0)
+    data = row.tobytes()
+    s.rows = pymm.ndarray((rows, 8), maxshape=(None, 8))
+    s.rows.append(row)  # the copy that makes room
+    whole = np.zeros((rows, 8))
+    path = os.path.join(directory, "rows.bin")
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(fd, whole.tobytes())
+    os.fsync(fd)
+
+    def shelf():
+        s.rows.append(row)
+
+    def write_fdatasync():
+        os.write(fd, data)
+        os.fdatasync(fd)
+
+    def save_whole_fsync():
+        with open(path + ".npy", "wb") as file:
+            np.save(file, np.concatenate([whole, row[np.newaxis]]))
+            file.flush()
+            os.fsync(file.fileno())
+
+    compare(f"append 64 B behind {rows} rows", 100, shelf=shelf, write_fdatasync=write_fdatasync,
+            save_whole_fsync=save_whole_fsync)
+    os.close(fd)
+    os.unlink(path)
+    os.unlink(path + ".npy")
+    del s.rows
+
+
 def results(s, mib):
     """`s.x = s.a + s.b`, durable, made in DRAM and copied, or made where it stays."""
     s.a = np.ones(mib * MIB // 8)
@@ -142,6 +175,8 @@ def main(directories):
                 print(f"{base}, granularity {granularity}; medians in us, ratio to the first")
                 for size in (64, 4096):
                     persisted_writes(directory, s, size)
+                for rows in (1000, 100_000):
+                    appending(directory, s, rows)
                 for mib in (1, 90):
                     keeping(directory, s, mib)
                     results(s, mib)

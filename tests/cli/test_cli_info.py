@@ -1,12 +1,14 @@
 """pymmctl info and df"""
 
 import datetime
+import os
 import re
 
 import numpy as np
+import pytest
 
 BLOB = {
-    "name", "kind", "dtype", "itemsize", "shape", "strides", "order", "size", "inlined", "offset",
+    "name", "kind", "dtype", "itemsize", "shape", "maxshape", "strides", "order", "size", "inlined", "offset",
     "extent", "id", "sequence", "created", "modified", "mode", "sealed", "checksum",
 }  # fmt: skip
 SHELF = {
@@ -113,3 +115,19 @@ def test_df_failures(ctl, ns, shelf):
     ctl("put", "--string", f"{shelf}/x", "1")
     ctl.fails(2, "df", f"{shelf}/x")
     ctl.fails(3, "df", ns / "t")
+
+
+def test_an_array_that_can_be_appended_to(ctl, shelf):
+    pymm = pytest.importorskip("pymm", reason="no Python module pymm: run through scripts/env")
+    s = pymm.shelf(os.path.basename(shelf), pmem_path=os.path.dirname(shelf))
+    s.x = pymm.ndarray((0, 8), np.float32, maxshape=(None, 8))
+    s.y = pymm.ndarray((3,), maxshape=(10,))
+    s.x.append(np.arange(8))
+    s.close()
+    info = ctl.json("info", f"{shelf}/x")
+    assert (info["dtype"], info["shape"], info["maxshape"]) == ("<f4", [1, 8], [None, 8])
+    assert ctl.json("info", f"{shelf}/y")["maxshape"] == [10]
+    assert re.search(r"^dtype +<f4$", ctl("info", f"{shelf}/x").decode(), re.M)
+    assert re.search(r"^maxshape +\(None, 8\)$", ctl("info", f"{shelf}/x").decode(), re.M)
+    assert re.search(r"^maxshape +\(10,\)$", ctl("info", f"{shelf}/y").decode(), re.M)
+    assert "<f4 grows" in ctl("list", "-l", shelf).decode()

@@ -51,6 +51,10 @@ except pymm.BusyError as error:
     errno: int | None = error.errno
 array = pymm.ndarray.shelved_ndarray((3,))
 array.persist_offset(0, 3)
+s.g = pymm.ndarray((0, 3), maxshape=(None, 3))
+longer = array.append([1.0, 2.0])
+most: int | None = array.maxshape[0]
+length: int = len(longer)
 address: int | None = array.addr
 report = pymm.fsck("/tmp", repair="safe")
 messages: list[str] = [finding.message for finding in report.findings if finding.error]

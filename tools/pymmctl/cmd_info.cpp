@@ -48,12 +48,14 @@ Rows rows_of(const pymm::BlobInfo& info) {
     Rows rows{{"blob", for_fd(STDOUT_FILENO, info.name)},
               {"kind", std::string(pymm::kind_name(type.kind))}};
     if (pymm::has_elements(type.kind)) {
-        rows.push_back({"dtype", for_fd(STDOUT_FILENO, type.dtype)});
+        const std::string dtype(type.max_rows() ? type.element() : std::string_view(type.dtype));
+        rows.push_back({"dtype", for_fd(STDOUT_FILENO, dtype)});
         rows.push_back({"itemsize", fmt::format("{}", type.itemsize)});
     }
     if (pymm::is_array(type.kind)) {
         const auto order = order_text(type);
         rows.push_back({"shape", shape_text(type)});
+        if (type.max_rows()) rows.push_back({"maxshape", maxshape_text(type)});
         rows.push_back({"strides", fmt::format("({})", fmt::join(type.strides, ", "))});
         rows.push_back({"order", std::string(order.empty() ? "strided" : order)});
     }

@@ -25,9 +25,14 @@ Json of(const pymm::BlobInfo& info) {
     Json json;
     json["name"] = info.name;
     json["kind"] = pymm::kind_name(type.kind);
-    json["dtype"] = elements ? Json(type.dtype) : Json();
+    json["dtype"] = elements ? Json(type.max_rows() ? type.element() : std::string_view(type.dtype)) : Json();
     json["itemsize"] = elements ? Json(type.itemsize) : Json();
     json["shape"] = array ? Json(type.shape) : Json();
+    json["maxshape"] = Json();
+    if (const auto most = type.max_rows()) {
+        json["maxshape"] = type.shape;
+        json["maxshape"][0] = *most == UINT64_MAX ? Json() : Json(*most);
+    }
     json["strides"] = array ? Json(type.strides) : Json();
     json["order"] = order.empty() ? Json() : Json(order);
     json["size"] = info.size;

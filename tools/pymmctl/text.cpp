@@ -45,6 +45,14 @@ std::string shape_text(const pymm::Type& type) {
                                   : fmt::format("({})", fmt::join(type.shape, ", "));
 }
 
+std::string maxshape_text(const pymm::Type& type) {
+    const auto most = type.max_rows();
+    if (!most || type.shape.empty()) return "-";
+    std::string text = *most == UINT64_MAX ? "(None," : fmt::format("({},", *most);
+    for (std::size_t d = 1; d < type.shape.size(); ++d) text += fmt::format("{} {}", d == 1 ? "" : ",", type.shape[d]);
+    return text + ")";
+}
+
 std::string_view order_text(const pymm::Type& type) {
     if (!pymm::is_array(type.kind)) return "";
     if (type.c_contiguous()) return "C";

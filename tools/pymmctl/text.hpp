@@ -19,6 +19,8 @@ std::string counted(std::uint64_t n, std::string_view noun);
 std::string iso_time(pymm::Clock::time_point time, bool fraction = false);
 /// "(2, 3)" as Python prints it.
 std::string shape_text(const pymm::Type& type);
+/// The shape that an array can grow to, None for any number of rows; "-" for those that are not made for it.
+std::string maxshape_text(const pymm::Type& type);
 /// "C", "F", or "" where the order means nothing (no array) or is neither.
 std::string_view order_text(const pymm::Type& type);
 

@@ -9,8 +9,8 @@
 What is durable when:
 
 ===========================================================  =====================================
-assignment, `del`, `erase`, `rename`, `save`, the end of     when it returns, atomically
-`batch`
+assignment, `del`, `erase`, `rename`, `append`, `save`, the  when it returns, atomically
+end of `batch`
 in-place operators (views, elements and fields included),    when it returns
 `out=` and `numpy.copyto` with an array of a shelf, methods
 that work in place (`fill`, `sort`, `put` ...); of tensors
@@ -27,6 +27,8 @@ nested as you like. These containers come back read-only, as sequences and mappi
 looked at, however many there are, and arrays in them are views without a copy. `s.x.plain()` is a plain copy to
 change and to assign again; `json.dumps(s.x, default=lambda x: x.plain())` works. `pymm.string`, `bytes`,
 `float_number` and `integer_number` convert to these and say which is meant, as in IBM's PyMM. Nothing is pickled.
+
+`s.x = pymm.ndarray((0, 8), maxshape=(None, 8))` can be appended to: `s.x.append(rows)` costs what the rows do.
 
 PyTorch's tensors come back as tensors over the shelf's memory, in containers on private pages of it: `s.save()` takes a
 `state_dict()` as it is. PyTorch is imported when one is wanted, not before.

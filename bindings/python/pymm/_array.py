@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Optional, SupportsIndex, Union
 
 import numpy as np
 
-from . import _dtype, _elements, _pymm
+from . import _append, _dtype, _elements, _pymm
 from ._errors import CorruptError
 
 if TYPE_CHECKING:  # importing it takes as long as all of pymm
@@ -70,6 +70,29 @@ class shelved_ndarray(_pymm.ArrayBase):
             raise ValueError("persist_offset() needs a contiguous array; use persist() of this view")
         if count:
             _pymm.persist_array(np.ravel(_plain_view(self, np.ndarray), order="K")[first : first + count])
+
+    @property
+    def maxshape(self) -> _append.MaxShape:
+        """The shape that this array can grow to by append(): None for an axis without limit. The present shape for
+        arrays that were not made for that."""
+        return _append.maxshape(self, _pymm.block_of(self))
+
+    def append(self, rows: Any) -> npt.NDArray[Any]:
+        """Appends a row, or an array of rows, to a variable that was made by `pymm.ndarray(..., maxshape=(None, ...))`,
+        and returns the variable's new array, as `s.x` does. Durable and atomic when it returns: after a crash all of
+        the rows are there, or none. It costs what the rows do, however large the array is, but for a copy each time
+        that it has doubled (beyond 1 MiB: is half as large again).
+
+        This array keeps its shape, and is read-only from then on, because the variable's memory may be elsewhere: use
+        what is returned, or `s.x`. Appending to it once more appends to the variable. Other arrays of the variable
+        stay as they are, as after an assignment to it: what is stored there may reach nobody.
+
+        Rows are converted as NumPy does with casting='same_kind'; TypeError where that would lose numbers,
+        ValueError for rows of another shape, for more of them than `maxshape` allows, and where this is not
+        the variable any more. NoSpaceError (a MemoryError) when the shelf is full, ReadOnlyError when it is
+        open for reading. Then nothing has changed. Threads may append to one variable at the same time.
+        """
+        return _append.append(self, _pymm.block_of(self), rows)
 
     def asndarray(self) -> npt.NDArray[Any]:
         """The same memory as a plain `numpy.ndarray`."""
@@ -212,11 +235,17 @@ class ndarray:
 
     The parameters are those of `numpy.ndarray`; memory (`buffer`, `offset`) is the shelf's own and cannot
     be given. Nothing is allocated in DRAM.
+
+    With `maxshape` rows can be appended to it: `(None, 8)` allows any number of rows, `(1000, 8)` so many. Only the first axis can
+    grow. A longer array takes up to twice its size on the shelf.
+
+    >>> s.log = pymm.ndarray((0, 8), maxshape=(None, 8))
+    >>> s.log.append(np.arange(8))
     """
 
     shelved_ndarray = shelved_ndarray
 
-    __slots__ = ("shape", "dtype", "order")
+    __slots__ = ("shape", "dtype", "order", "maxshape")
 
     def __init__(
         self,
@@ -227,6 +256,7 @@ class ndarray:
         strides: Optional[Iterable[int]] = None,
         order: Optional[str] = None,
         zero: bool = True,
+        maxshape: Optional[Iterable[Optional[SupportsIndex]]] = None,
     ) -> None:
         if buffer is not None or offset:
             raise ValueError("the memory is the shelf's own: assign numpy.ndarray(..., buffer=...) to copy it")
@@ -252,9 +282,11 @@ class ndarray:
         self.order = order or "C"
         if strides is not None and tuple(strides) != _strides(extents, element.itemsize, self.order):
             raise ValueError("an array on a shelf is contiguous: leave strides out, and use order='C' or 'F'")
+        self.maxshape = None if maxshape is None else _append.checked(maxshape, extents, element.itemsize, self.order)
 
     def __repr__(self) -> str:
-        return f"pymm.ndarray({self.shape}, dtype={self.dtype!r}, order={self.order!r})"
+        more = "" if self.maxshape is None else f", maxshape={self.maxshape}"
+        return f"pymm.ndarray({self.shape}, dtype={self.dtype!r}, order={self.order!r}{more})"
 
 
 def _strides(shape: tuple[int, ...], itemsize: int, order: str) -> tuple[int, ...]:

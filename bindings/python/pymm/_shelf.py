@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
 import numpy as np
 
-from . import _array, _checkpoints, _containers, _inspect, _pymm, _store, _table, _tensor, _values, _volatile
+from . import _append, _array, _checkpoints, _containers, _inspect, _pymm, _store, _table, _tensor, _values, _volatile
 from ._arena import Arena
 from ._batch import Batch
 from ._checkpoints import Checkpoint
@@ -33,6 +33,7 @@ _open_shelves: weakref.WeakValueDictionary[int, shelf] = weakref.WeakValueDictio
 # Those of backend 'mapstore' by name: they have no path to be opened by.
 _volatile_shelves: weakref.WeakValueDictionary[str, shelf] = weakref.WeakValueDictionary()
 _lock = threading.RLock()
+_append.shelves = _open_shelves
 
 
 class _State:

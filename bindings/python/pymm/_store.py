@@ -6,7 +6,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from . import _buffer, _dtype, _nest, _pymm, _tensor, _values
+from . import _append, _buffer, _dtype, _nest, _pymm, _tensor, _values
 from ._array import ndarray, shelved_ndarray
 from ._constructors import Constructor
 from ._dlpack import dlpack_array
@@ -65,7 +65,8 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any) -> None:
         _store_array(target, handle, name, value)
     elif isinstance(value, ndarray):
         dtype = value.dtype
-        stage = handle.stage(_dtype.encode(dtype), dtype.itemsize, value.shape, value.order == "F", True)
+        text = _dtype.encode(dtype) + _append.text(value.maxshape)
+        stage = handle.stage(text, dtype.itemsize, value.shape, value.order == "F", True)
         target.put_stage(name, stage)
     elif _nest.is_container(value):
         plan = _nest.Plan(name, value)
