@@ -118,14 +118,15 @@ const std::vector<Step>& steps() {
              c.rename("u", "t");
          }},
         {"append", [](CrashRun& c) {
-             c.put("p", raw(100, 11));
+             // No new header comes to lie in a sector of its data, whose sync would be one of that sector, too.
+             c.put("p", raw(1000, 11));
+             c.put("pad", raw(600, 10));
              c.append("p", 20);    // beside its header, behind its last byte
              c.append("p", 700);   // to pages of its own
              c.append("p", 61);    // behind its last byte, again
              c.append("p", 6000);  // past the end of what is there
          }},
         {"append-inline", [](CrashRun& c) {
-             c.put("q", 0);
              c.put("q", raw(0, 12));
              c.append("q", 8);
              c.append("q", 4096);
@@ -135,7 +136,7 @@ const std::vector<Step>& steps() {
              value.type = Type::array("<f8 grows", 8, {520});
              value.bytes = make_bytes(4160, 13);
              c.put("r", value);
-             c.store("r", 4096, 64, false);
+             c.store("r", 64, 64, false);
              c.append("r", 800);
              c.store("r", 4100, 500, true);
              c.append("r", 9000);
