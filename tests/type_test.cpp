@@ -274,3 +274,49 @@ TEST_CASE("typed access: only as what it is") {
     sparse.strides = {0, 8};
     CHECK_THROWS_AS(Array<const double>(sparse, at, 32).elements(), InvalidArgumentError);
 }
+
+TEST_CASE("type: arrays that grow say so behind their dtype") {
+    struct Case {
+        const char* dtype;
+        const char* element;
+        std::optional<std::uint64_t> most;
+    };
+    const std::string longest = "<f8 grows<=" + std::string(18, '9'), too_long = longest + '9';
+    const Case cases[] = {
+        {"<f8 grows", "<f8", UINT64_MAX},
+        {"<f8 grows<=0", "<f8", 0},
+        {"<M8[25us] grows<=1234", "<M8[25us]", 1234},
+        {longest.c_str(), "<f8", 999'999'999'999'999'999},
+        {"[('a b', '<f8'), ('grows', '<i4')]", "[('a b', '<f8'), ('grows', '<i4')]", {}},
+        {"[('a b', '<f8'), ('grows', '<i4')] grows<=7", "[('a b', '<f8'), ('grows', '<i4')]", 7},
+        // Not what a writer makes: the text is then taken as a whole, and is no dtype.
+        {too_long.c_str(), too_long.c_str(), {}},
+        {"<f8 grows<=", "<f8 grows<=", {}},
+        {"<f8 grows<=-1", "<f8 grows<=-1", {}},
+        {"<f8 grows<=1x", "<f8 grows<=1x", {}},
+        {"<f8 grows<5", "<f8 grows<5", {}},
+        {"<f8 growsmore", "<f8 growsmore", {}},
+        {"<f8 grows ", "<f8 grows ", {}},
+        {"grows", "grows", {}},
+        {" grows", "", UINT64_MAX},
+        {"<f8", "<f8", {}},
+    };
+    for (const Case& c : cases) {
+        CAPTURE(c.dtype);
+        Type type;
+        type.kind = Kind::ndarray;
+        type.dtype = c.dtype;
+        CHECK(type.element() == c.element);
+        CHECK(type.max_rows() == c.most);
+        type.kind = Kind::tensor;
+        CHECK(!type.max_rows());
+    }
+    const double values[] = {1, 2};
+    const Type two = Type::array("<f8 grows<=2", 8, {2});
+    CHECK(Array<const double>(two, reinterpret_cast<const std::byte*>(values), 16)(1) == 2);
+    CHECK(two.describe() == "<f8 (2,), appendable up to 2 rows");
+    CHECK(Type::array("<f8 grows", 8, {2, 3}).describe() == "<f8 (2, 3), appendable");
+    CHECK(format::type_problem(two, 16) == nullptr);
+    CHECK(format::type_problem(Type::array("<f8 grows<=1", 8, {2}), 16) != nullptr);
+    CHECK(format::type_problem(Type::array("<f8 grows", 8, {}), 8) != nullptr);
+}
