@@ -1,5 +1,6 @@
 """Arrays that can be appended to."""
 
+import os
 import threading
 
 import killed
@@ -226,6 +227,24 @@ def test_threads(log):
     for number in range(4):
         own = x[x[:, 0] // 1000 == number, 0] % 1000
         assert own.tolist() == [float(i) for i in range(100) for _ in range(1 + i % 2)]
+
+
+def test_forked(log):
+    x = log.x
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            x.append(ROW)
+        except pymm.ClosedError:
+            os.write(write, b"refused")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    assert os.read(read, 100) == b"refused"
+    os.close(read)
+    assert log.x.append(ROW).shape == (1, 8)
 
 
 def test_in_memory_shelves_and_checksums(namespace):
