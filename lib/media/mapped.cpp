@@ -20,6 +20,7 @@
 #include <optional>
 #include <system_error>
 
+#include "media/address_space.hpp"
 #include "media/guarded_read.hpp"
 #include "media/log.hpp"
 #include "media/pmem2_handles.hpp"
@@ -38,7 +39,7 @@ namespace pymm {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
-constexpr std::uint64_t kChunk = 2 << 20;  // a huge page
+constexpr std::uint64_t kChunk = kHugePageSize;
 // Below it a plain copy and flushes win, above it non-temporal stores (measured, docs/DESIGN.md).
 constexpr std::uint64_t kNonTemporalFrom = 4096;
 // One descriptor write, and one msync. They bound how long a signal or a full disk waits to be noticed, and how long
@@ -75,20 +76,6 @@ pmem2_granularity to_pmem2(Granularity g) {
         case Granularity::page: break;
     }
     return PMEM2_GRANULARITY_PAGE;
-}
-
-/// Address space for `size` bytes that starts on a huge page; null when there is not that much
-/// (RLIMIT_AS), which costs speed only.
-std::byte* reserve_aligned(std::uint64_t size) {
-    const std::uint64_t total = size + kChunk;
-    void* at = ::mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED) return nullptr;
-    auto* start = static_cast<std::byte*>(at);
-    const auto address = reinterpret_cast<std::uintptr_t>(start);
-    const std::uint64_t head = round_up(address, kChunk) - address;
-    if (head != 0) ::munmap(start, head);
-    ::munmap(start + head + size, kChunk - head);
-    return start + head;
 }
 
 bool is_lack_of_space(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
@@ -135,12 +122,12 @@ struct MappedMedia::Primitives {
 
 // ---- Opening ------------------------------------------------------------------------------------
 
-std::unique_ptr<MappedMedia> MappedMedia::open(int fd, std::string name, bool writable,
-                                               bool promised) {
+std::unique_ptr<MappedMedia> MappedMedia::open(int fd, std::string name, bool writable, bool promised,
+                                               std::uint64_t address) {
     // The object owns the descriptor from its first moment, so every throw below closes it.
     std::unique_ptr<MappedMedia> media(new MappedMedia(fd, std::move(name), writable, promised));
     media->measure();
-    media->map();
+    media->map(address);
     media->choose_primitives();
     return media;
 }
@@ -174,8 +161,9 @@ void MappedMedia::measure() {
     mapped_ = round_up(size_, kPage);
 }
 
-void MappedMedia::map() {
-    std::byte* at = mapped_ >= kChunk ? reserve_aligned(mapped_) : nullptr;
+void MappedMedia::map(std::uint64_t address) {
+    check_address(address, mapped_, name());
+    std::byte* at = reserve_addresses(mapped_, address, name());
     const int protection = writable_ ? PROT_READ | PROT_WRITE : PROT_READ;
     const int fixed = at != nullptr ? MAP_FIXED : 0;
     // MAP_SYNC is granted only where stores reach persistent memory without the file system's help;

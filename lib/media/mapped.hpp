@@ -28,8 +28,10 @@ namespace pymm {
 class MappedMedia final : public Media {
 public:
     /// Maps all of `fd`, which is taken over, on failure too. `promised`: storage was allocated at
-    /// creation, so that reserve() has nothing to do. Throws IoError; CorruptError for an empty file.
-    static std::unique_ptr<MappedMedia> open(int fd, std::string name, bool writable, bool promised);
+    /// creation, so that reserve() has nothing to do. `address`: where it is to be mapped if that is free; 0: anywhere.
+    /// Throws IoError; CorruptError for an empty file; InvalidArgumentError where nothing can be mapped at `address`.
+    static std::unique_ptr<MappedMedia> open(int fd, std::string name, bool writable, bool promised,
+                                             std::uint64_t address = 0);
     ~MappedMedia() override;
 
     void prepare_for_writing() override;
@@ -49,7 +51,7 @@ private:
 
     // The steps of open(), in order.
     void measure();
-    void map();
+    void map(std::uint64_t address);
     void choose_primitives();
 
     /// One store of a write() or fill_zero(): `source` null stands for zeros.

@@ -18,6 +18,7 @@
 #include "catalogue/random.hpp"
 #include "format/crc32c.hpp"
 #include "format/names.hpp"
+#include "media/address_space.hpp"
 #include "media/file_lease.hpp"
 #include "media/log.hpp"
 #include "media/mapped.hpp"
@@ -220,7 +221,8 @@ Registry::Key Directory::key(std::string_view name, Mode mode) const {
     return {st.st_dev, st.st_ino, mode};
 }
 
-Directory::Opened Directory::open(std::string_view name, Mode mode) const {
+Directory::Opened Directory::open(std::string_view name, const OpenOptions& options) const {
+    const Mode mode = options.mode;
     const int flags = mode == Mode::read_write ? O_RDWR : O_RDONLY;
     Fd map = open_file(file(name, ".map"), flags, name);
     Fd data = [&] {
@@ -245,7 +247,7 @@ Directory::Opened Directory::open(std::string_view name, Mode mode) const {
                                                        fmt::format("{}/{}", path_, name));
     opened.parts.map = MappedMedia::open(map.release(), fmt::format("{}/{}.map", path_, name), write, true);
     opened.parts.data = MappedMedia::open(data.release(), fmt::format("{}/{}.data", path_, name), write,
-                                          fully_backed(data_status));
+                                          fully_backed(data_status), options.address);
     return opened;
 }
 
@@ -307,6 +309,7 @@ Directory::Opened Directory::create(std::string_view name, const CreateOptions& 
     if (options.log_size != 0 && (options.log_size % kPage != 0 || options.log_size > capacity / 16))
         throw InvalidArgumentError(fmt::format("shelf '{}': a log of {} bytes; a multiple of {} up to a 16th of the "
                                                "capacity is possible", name, options.log_size, kPage));
+    check_address(options.address, capacity, fmt::format("shelf '{}'", name));
     const Exclusive exclusive(*this);
     make_room(name, options.force);
     remove_leftovers(name);
@@ -348,7 +351,7 @@ Directory::Opened Directory::create(std::string_view name, const CreateOptions& 
         const Fd map_again = duplicate(map), data_again = duplicate(data);
         opened.parts.map = MappedMedia::open(map.release(), fmt::format("{}/{}", path_, map_leaf), true, true);
         opened.parts.data = MappedMedia::open(data.release(), fmt::format("{}/{}", path_, data_leaf), true,
-                                              fully_backed(status(data_again)));
+                                              fully_backed(status(data_again)), options.address);
         FormatOptions format{{}, 0, options.log_size, options.checksum};
         random_bytes(format.uuid.data(), format.uuid.size());
         format.uuid[6] = static_cast<std::uint8_t>((format.uuid[6] & 0x0f) | 0x40);  // RFC 9562, version 4

@@ -49,7 +49,7 @@ public:
     bool still_named(std::string_view name, const Registry::Key& key, ino_t data_inode) const;
     /// Identity of the shelf's map file; throws NotFoundError.
     Registry::Key key(std::string_view name, Mode mode) const;
-    Opened open(std::string_view name, Mode mode) const;
+    Opened open(std::string_view name, const OpenOptions& options) const;
     Opened create(std::string_view name, const CreateOptions& options) const;
     void erase(std::string_view name) const;
     std::vector<ShelfEntry> list() const;

@@ -4,6 +4,8 @@
 #include <pymm/namespace.hpp>
 
 #include "format/names.hpp"
+#include "media/address_space.hpp"
+#include "media/log.hpp"
 #include "namespace/directory.hpp"
 #include "namespace/registry.hpp"
 
@@ -31,13 +33,21 @@ Shelf Namespace::create(std::string_view name, const CreateOptions& options) con
     return registry.add(opened.key, ShelfCore::open(std::move(opened.parts), Mode::read_write));
 }
 
-Shelf Namespace::shelf(std::string_view name, Mode mode) const {
+Shelf Namespace::shelf(std::string_view name, Mode mode) const { return shelf(name, {.mode = mode}); }
+
+Shelf Namespace::shelf(std::string_view name, const OpenOptions& options) const {
+    const Mode mode = options.mode;
     const Directory directory(path_);
+    check_address(options.address, 0, fmt::format("shelf '{}'", format::printable_name(name)));
     Registry& registry = Registry::instance();
     const auto lock = registry.lock();
     for (int tries = 5;; --tries) {
-        if (Shelf known = registry.find(directory.key(name, mode))) return known;
-        Directory::Opened opened = directory.open(name, mode);
+        if (Shelf known = registry.find(directory.key(name, mode))) {
+            if (options.address != 0 && known.stat().address != options.address)
+                log().info("{}/{}: it is open already, and stays at address {:#x}", path_, name, known.stat().address);
+            return known;
+        }
+        Directory::Opened opened = directory.open(name, options);
         std::shared_ptr<ShelfCore> core;
         try {
             core = ShelfCore::open(std::move(opened.parts), mode);

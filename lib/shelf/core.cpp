@@ -540,6 +540,7 @@ ShelfInfo ShelfCore::stat() {
     info.created = Clock::time_point(
         std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds(sb.created_ns)));
     info.granularity = parts_.data->granularity();
+    info.address = reinterpret_cast<std::uintptr_t>(parts_.data->data());
     info.writable = writable() && !failed_.load() && catalogue_->writes_allowed();
     info.clean = (sb.flags & kSuperblockClean) != 0;
     info.checksum = checksums_;

@@ -50,7 +50,8 @@ class shelved_ndarray(_pymm.ArrayBase):
     @property
     def addr(self) -> Optional[int]:
         """Address of the first element in this process, valid while the array lives; None for arrays that
-        are not on a shelf. Another process, and the next opening, may see another."""
+        are not on a shelf. Another process, and the next opening, may see another, unless both ask for
+        the same `load_addr`."""
         if _pymm.block_of(self) is None:
             return None
         address: int = self.__array_interface__["data"][0]

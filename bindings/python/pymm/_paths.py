@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from typing import Union
+
+from ._errors import InvalidArgument
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -32,3 +35,22 @@ def resolve(pmem_path: PathLike | None) -> str:
     if not isinstance(path, str):
         raise TypeError(f"pmem_path is {type(path).__name__}; give a str or a pathlib.Path")
     return path
+
+
+def address_of(load_addr: Union[str, int, None]) -> int:
+    """The address that a shelf is to be mapped at; 0: anywhere. The library checks whether that can be."""
+    if load_addr is None:
+        return 0
+    if isinstance(load_addr, str):
+        try:
+            address = int(load_addr, 0)
+        except ValueError:
+            raise InvalidArgument(f"load_addr {load_addr!r}: no number; such as '0x900000000'") from None
+    else:
+        try:
+            address = operator.index(load_addr)
+        except TypeError:
+            raise TypeError(f"load_addr is an int, or text such as '0x900000000', not {type(load_addr).__name__}") from None
+    if not 0 <= address < 1 << 64:
+        raise InvalidArgument(f"load_addr {load_addr!r}: no address")
+    return address

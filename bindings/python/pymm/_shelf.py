@@ -19,7 +19,7 @@ from ._arena import Arena
 from ._batch import Batch
 from ._checkpoints import Checkpoint
 from ._errors import BusyError, Error, ExistsError, InvalidArgument, NotFound, PinnedError, made_here
-from ._paths import PathLike, resolve
+from ._paths import PathLike, address_of, resolve
 
 if TYPE_CHECKING:  # importing it takes a while
     from concurrent.futures import Future
@@ -65,7 +65,7 @@ class _Change:
         self._shelf._end(*self._names)
 
 
-def _open_handle(name: str, path: str, mode: str, capacity: int, checksum: bool) -> _pymm.Handle:
+def _open_handle(name: str, path: str, mode: str, capacity: int, checksum: bool, address: int) -> _pymm.Handle:
     if mode == "w":
         # A notebook cell that makes a shelf anew is run again: the old object is done with. Views of
         # it that are still in use make the library refuse.
@@ -76,7 +76,7 @@ def _open_handle(name: str, path: str, mode: str, capacity: int, checksum: bool)
             if state.handle.name == name and os.path.realpath(state.path) == os.path.realpath(path):
                 other.close()
         try:
-            return _pymm.Handle.create(path, name, capacity, True, checksum)
+            return _pymm.Handle.create(path, name, capacity, True, checksum, address)
         except BusyError:
             # Only this process's own lock would let it be opened once more.
             try:
@@ -91,19 +91,19 @@ def _open_handle(name: str, path: str, mode: str, capacity: int, checksum: bool)
                 ) from None
             raise
     if mode in ("x", "w-"):
-        return _pymm.Handle.create(path, name, capacity, False, checksum)
+        return _pymm.Handle.create(path, name, capacity, False, checksum, address)
     if mode == "r":
-        return _pymm.Handle.open(path, name, False)
+        return _pymm.Handle.open(path, name, False, address)
     try:
-        return _pymm.Handle.open(path, name, True)
+        return _pymm.Handle.open(path, name, True, address)
     except NotFound:
         if mode == "r+":
             raise
     try:
-        return _pymm.Handle.create(path, name, capacity, False, checksum)
+        return _pymm.Handle.create(path, name, capacity, False, checksum, address)
     except ExistsError:
         # Another process was faster.
-        return _pymm.Handle.open(path, name, True)
+        return _pymm.Handle.open(path, name, True, address)
 
 
 class shelf(_pymm.ShelfBase):
@@ -134,8 +134,13 @@ class shelf(_pymm.ShelfBase):
         files that others could open, whatever `pmem_path` says. It is found again by its name while this
         process holds it, and gone when it is closed, when its last reference goes, or with the process.
         Its mode is 'a' or 'w'.
-    load_addr, mm_plugin
-        Accepted for compatibility. Shelves hold no pointers, so their address does not matter.
+    load_addr
+        Address at which the shelf is to be mapped, a multiple of the page size: an int, or text such as
+        '0x900000000'. It is mapped there if all of it is free, else elsewhere, as when it is open already
+        (PYMM_DEBUG=1 logs it). `s.x.addr` tells. A shelf holds no pointers: it may be mapped anywhere next time.
+        A closed shelf keeps its place while its object or an array of it lives.
+    mm_plugin
+        Accepted for compatibility.
 
     Assignment is atomic and durable when it returns: after a crash there is the old value or the new one. Assigning
     a variable's own array to it (`a = s.x; a[0] = 5; s.x = a`) copies nothing and makes what was stored to it durable.
@@ -179,6 +184,7 @@ class shelf(_pymm.ShelfBase):
         if not 0 < size_mb < math.inf:
             raise InvalidArgument(f"size_mb {size_mb}: must be positive, and not infinite")
         capacity = int(size_mb * (1 << 20))
+        address = address_of(load_addr)
         volatile = backend == "mapstore"
         if volatile and mode not in ("a", "w"):
             raise InvalidArgument(f"mode {mode!r}: a volatile shelf (backend 'mapstore') has only 'a' and 'w'")
@@ -190,9 +196,9 @@ class shelf(_pymm.ShelfBase):
                     if mode == "a":
                         return living
                     living.close()
-                handle = _volatile.create(name, capacity, checksum)
+                handle = _volatile.create(name, capacity, checksum, address)
             else:
-                handle = _open_handle(name, path, mode, capacity, checksum)
+                handle = _open_handle(name, path, mode, capacity, checksum, address)
             known = _open_shelves.get(handle.identity)
             if known is not None:
                 return known

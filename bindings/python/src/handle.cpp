@@ -121,18 +121,18 @@ class Handle {
 public:
     Handle(Shelf shelf) : shelf_(std::move(shelf)), granularity_(shelf_.stat().granularity) {}
 
-    static Handle open(const std::string& path, const std::string& name, bool writable) {
-        return unlocked([&] {
-            return Handle(Shelf::open(path, name, writable ? Mode::read_write : Mode::read_only));
-        });
+    static Handle open(const std::string& path, const std::string& name, bool writable, std::uint64_t address) {
+        const OpenOptions options{.mode = writable ? Mode::read_write : Mode::read_only, .address = address};
+        return unlocked([&] { return Handle(Namespace::open(path).shelf(name, options)); });
     }
 
     static Handle create(const std::string& path, const std::string& name, std::uint64_t capacity,
-                         bool force, bool checksum) {
+                         bool force, bool checksum, std::uint64_t address) {
         CreateOptions options;
         options.capacity = capacity;
         options.force = force;
         options.checksum = checksum;
+        options.address = address;
         return unlocked([&] { return Handle(Namespace::open(path).create(name, options)); });
     }
 
@@ -289,6 +289,7 @@ public:
         result["free"] = info.free;
         result["blobs"] = info.blobs;
         result["sequence"] = info.sequence;
+        result["address"] = info.address;
         result["granularity"] = std::string(granularity_name(info.granularity));
         result["writable"] = info.writable;
         result["checksum"] = info.checksum;
@@ -337,9 +338,10 @@ void add_handle_types(py::module_& module) {
         .def("__len__", &Batch::size);
 
     py::class_<Handle>(module, "Handle", "An open shelf of the library.")
-        .def_static("open", &Handle::open, "path"_a, "name"_a, "writable"_a)
+        .def_static("open", &Handle::open, "path"_a, "name"_a, "writable"_a,
+                    "address"_a = 0)
         .def_static("create", &Handle::create, "path"_a, "name"_a, "capacity"_a, "force"_a,
-                    "checksum"_a)
+                    "checksum"_a, "address"_a = 0)
         .def_property_readonly("identity", &identity)
         .def_property_readonly("name", [](Handle& h) { return h.shelf().name(); })
         .def_property_readonly("path", [](Handle& h) { return h.shelf().path(); })

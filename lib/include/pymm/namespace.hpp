@@ -22,6 +22,15 @@ struct CreateOptions {
     std::uint32_t mode = 0600;             ///< permissions of the two files
     std::uint64_t log_size = 0;            ///< bytes of a redo-log segment; 0 chooses
     bool checksum = false;                 ///< record a checksum of the content at every put
+    std::uint64_t address = 0;             ///< as OpenOptions::address; for this process, not kept on media
+};
+
+struct OpenOptions {
+    Mode mode = Mode::read_write;
+    /// Where the data file is to be mapped: blobs are at this address plus BlobInfo::offset. A multiple of the page
+    /// size; 0: anywhere. A wish: where not all of it is free, and where the process has the shelf open already, the
+    /// shelf is elsewhere, which is logged (PYMM_DEBUG=1). ShelfInfo::address tells. Nothing on media depends on it.
+    std::uint64_t address = 0;
 };
 
 /// One shelf as found in a namespace, without opening it.
@@ -54,9 +63,11 @@ public:
     bool contains(std::string_view name) const;
 
     /// Creates a shelf and opens it for writing. Throws ExistsError, NoSpaceError (capacity is promised
-    /// here unless `sparse`), BusyError when `force` meets a shelf in use.
+    /// here unless `sparse`), BusyError when `force` meets a shelf in use, InvalidArgumentError.
     Shelf create(std::string_view name, const CreateOptions& options = {}) const;
     /// Throws NotFoundError, BusyError (another process writes it), CorruptError, VersionError.
+    /// InvalidArgumentError for an address that can never be had.
+    Shelf shelf(std::string_view name, const OpenOptions& options) const;
     Shelf shelf(std::string_view name, Mode mode = Mode::read_write) const;
     /// Erases the shelf and all its blobs. Throws NotFoundError, BusyError.
     void erase(std::string_view name) const;

@@ -88,6 +88,7 @@ struct ShelfInfo {
     std::uint64_t log_bytes; ///< bytes of the redo log that the next open replays
     Clock::time_point created;
     Granularity granularity;
+    std::uint64_t address;   ///< where this process has mapped the data file
     bool writable;
     bool clean;              ///< closed cleanly since the last commit on media
     bool checksum;           ///< puts record checksums of their content: CreateOptions::checksum
