@@ -118,6 +118,10 @@ const std::map<std::string, Structure> kStructures{
     {"TreeItem", {sizeof(TreeItem), {F(TreeItem, key), F(TreeItem, value)}}},
     {"TreeIndex", {sizeof(TreeIndex), {F(TreeIndex, number), F(TreeIndex, hash)}}},
     {"TreeArray", {sizeof(TreeArray), {F(TreeArray, offset), F(TreeArray, size)}}},
+    {"ListRoot", {sizeof(ListRoot), {F(ListRoot, magic), F(ListRoot, version), F(ListRoot, crc), F(ListRoot, size),
+        F(ListRoot, count), F(ListRoot, top), F(ListRoot, live), F(ListRoot, level), F(ListRoot, reserved)}}},
+    {"ListNode", {sizeof(ListNode), {F(ListNode, crc), F(ListNode, level), F(ListNode, items), F(ListNode, offset)}}},
+    {"ListChild", {sizeof(ListChild), {F(ListChild, offset), F(ListChild, count)}}},
     {"ExtentHeader", {sizeof(ExtentHeader), {F(ExtentHeader, magic), F(ExtentHeader, uuid),
         F(ExtentHeader, own_offset), F(ExtentHeader, offset), F(ExtentHeader, extent), F(ExtentHeader, size),
         F(ExtentHeader, id), F(ExtentHeader, sequence), F(ExtentHeader, created_ns), F(ExtentHeader, update),
@@ -150,6 +154,7 @@ const std::map<std::string, std::uint64_t> kConstants{
     C(Kind::complex), C(Kind::boolean), C(Kind::none), C(Kind::scalar), C(Kind::tree), C(Kind::tensor),
     C(kTreeMagic), C(kTreeVersion), C(kTreeBlock), C(kTreeAlign), C(kTreeDepth), C(kTreeList), C(kTreeTuple),
     C(kTreeDict), C(kTreeOrderedDict),
+    C(Kind::linked_list), C(kListMagic), C(kListVersion), C(kListFanout), C(kListLevels), C(kListTree), C(kListLeaf),
 };
 #undef C
 
@@ -224,18 +229,20 @@ TEST_CASE("headings show the magic of their structure") {
                                                         {"CommitHeader", kCommitMagic},
                                                         {"ExtentHeader", kExtentMagic},
                                                         {"TreeHeader", kTreeMagic},
+                                                        {"ListRoot", kListMagic},
                                                         {"PageHeader", kPageMagic}});
     const auto text = [](std::uint64_t magic) { return std::string(reinterpret_cast<const char*>(&magic), 8); };
     CHECK(text(kSuperblockMagic) == "PYMMSHLF");
     CHECK(text(kDataMagic) == "PYMMDATA");
     CHECK(text(kExtentMagic) == "PYMMBLOB");
     CHECK(text(kTreeMagic) == "PYMMTREE");
+    CHECK(text(kListMagic) == "PYMMLIST");
 }
 
 TEST_CASE("kinds and flags, as their tables have them") {
     for (const Table& table : tables()) {
         if (table.columns.front() == "Kind") {
-            CHECK(table.rows.size() == 12);
+            CHECK(table.rows.size() == 13);
             for (const auto& row : table.rows) CHECK(kind_name(static_cast<Kind>(std::stoi(row[0]))) == row[1]);
         }
         if (table.columns.front() == "Bit")

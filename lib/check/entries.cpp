@@ -11,6 +11,7 @@
 #include "check/entry_stream.hpp"
 #include "check/image.hpp"
 #include "format/crc32c.hpp"
+#include "format/list.hpp"
 #include "format/superblock.hpp"
 #include "format/tree.hpp"
 
@@ -209,7 +210,7 @@ private:
             at += n;
             image_.progress(n);
         }
-        check_tree(entry, std::span(data.data() + e.offset, e.size), e.offset);
+        check_structure(entry, std::span(data.data() + e.offset, e.size), e.offset);
         if (!checked) {
             ++image_.report.unverified;
             return;
@@ -221,16 +222,18 @@ private:
                     fmt::format("{:#x}", crc), "restore it from a copy, or erase it");
     }
 
-    // Trees have checksums of their own. The commit that holds a value kept inline has one, too.
-    void check_tree(const EntryView& entry, std::span<const std::byte> bytes, std::uint64_t offset) {
-        if (entry.type.empty() || entry.type[0] != static_cast<std::byte>(Kind::tree)) return;
+    // Trees and lists have checksums of their own. The commit that holds a value kept inline has one, too.
+    void check_structure(const EntryView& entry, std::span<const std::byte> bytes, std::uint64_t offset) {
+        const auto kind = entry.type.empty() ? Kind::raw : static_cast<Kind>(entry.type[0]);
+        if (kind != Kind::tree && kind != Kind::linked_list) return;
         const char* problem = nullptr;
         const char** const result = &problem;
         const std::byte* fault = nullptr;
-        if (!survives_bus_error([=]() noexcept { *result = tree_problem(bytes); }, fault))
+        if (!survives_bus_error([=]() noexcept { *result = kind == Kind::tree ? tree_problem(bytes) : list_problem(bytes); },
+                                fault))
             return unreadable(entry, offset);
         if (problem != nullptr && confirm_.still_so(entry))
-            finding(Cure::none, entry, "tree", offset, "a sound structure", problem);
+            finding(Cure::none, entry, kind == Kind::tree ? "tree" : "list", offset, "a sound structure", problem);
     }
 
     void unreadable(const EntryView& entry, std::uint64_t offset) {

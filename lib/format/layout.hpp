@@ -256,6 +256,44 @@ struct TreeArray {
 };
 static_assert(sizeof(TreeArray) == 16);
 
+inline constexpr std::uint64_t kListMagic = 0x5453494c4d4d5950;  // "PYMMLIST"
+inline constexpr std::uint32_t kListVersion = 1;
+inline constexpr std::uint32_t kListFanout = 32;  // items of a node, at most
+inline constexpr std::uint32_t kListLevels = 16;  // levels of nodes, at most
+
+// Tags of slots in a linked list besides the numbers of Kind; none is one of trees.
+inline constexpr std::uint8_t kListTree = 32;
+inline constexpr std::uint8_t kListLeaf = 33;
+
+// The last bytes of a linked list.
+struct ListRoot {
+    std::uint64_t magic;
+    std::uint32_t version;
+    std::uint32_t crc;    // of this structure, itself taken as 0
+    std::uint64_t size;   // of the list
+    std::uint64_t count;  // elements
+    std::uint64_t top;    // offset of the node above all others
+    std::uint64_t live;   // bytes that are not garbage
+    std::uint32_t level;  // of the node at `top`
+    std::uint32_t reserved[3];
+};
+static_assert(sizeof(ListRoot) == 64);
+
+// TreeSlots follow at level 0, ListChilds above.
+struct ListNode {
+    std::uint32_t crc;     // of the node, itself taken as 0
+    std::uint16_t level;
+    std::uint16_t items;
+    std::uint64_t offset;  // its own
+};
+static_assert(sizeof(ListNode) == 16);
+
+struct ListChild {
+    std::uint64_t offset;  // of a node one level below
+    std::uint64_t count;   // elements below it
+};
+static_assert(sizeof(ListChild) == 16);
+
 inline constexpr std::uint64_t kExtentMagic = 0x424f4c424d4d5950;  // "PYMMBLOB"
 
 // In front of a small blob's data, elsewhere for blobs that own their pages.

@@ -290,10 +290,11 @@ void ShelfCore::commit_built(std::string_view name, std::uint64_t now) {
     }
 }
 
-void ShelfCore::commit_one(Prepared& prepared) {
+void ShelfCore::commit_one(Prepared& prepared, const std::function<void()>& check) {
     const std::uint64_t now = now_ns();
     const auto lock = exclusive();
     start_writing();
+    if (check) check();
     Planner plan(*catalogue_, builder_, true);
     plan.put(prepared.version(), now);
     commit_built(prepared.name, now);
@@ -313,6 +314,16 @@ void ShelfCore::put(std::string_view name, std::span<const std::byte> data, cons
 }
 
 void ShelfCore::put(std::string_view name, Staged staged) { commit_one(*prepare(name, std::move(staged))); }
+
+void ShelfCore::replace(std::string_view name, Staged staged, std::uint64_t id, std::uint64_t size) {
+    const auto prepared = prepare(name, std::move(staged), id);
+    commit_one(*prepared, [&] {
+        EntryView entry;
+        if (catalogue_->find(name, entry) && entry.fixed.id == id && entry.fixed.size == size) return;
+        throw NotFoundError(fmt::format("shelf '{}': replace '{}': blob {} with {} bytes is not there any more; look at it "
+                                        "again", parts_.name, name, id, size));
+    });
+}
 
 void ShelfCore::erase(std::string_view name) {
     check_blob_name(name);

@@ -61,6 +61,7 @@ public:
 
     void put(std::string_view name, std::span<const std::byte> data, const Type& type);
     void put(std::string_view name, Staged staged);
+    void replace(std::string_view name, Staged staged, std::uint64_t id, std::uint64_t size);
     Staged stage(const Type& type, std::uint64_t size);
     bool resize(Staged::State& staged, const Type& type, std::uint64_t size);
     std::optional<BlobInfo> find(std::string_view name);
@@ -133,7 +134,8 @@ private:
     /// Throws NoSpaceError when the shelf is too full for any commit but those that erase; also when it is for one
     /// of `commit` bytes, larger than the log.
     void require_spare(std::string_view name, std::uint64_t commit = 0);
-    void commit_one(Prepared& prepared);
+    /// `check` may refuse it by an exception.
+    void commit_one(Prepared& prepared, const std::function<void()>& check = {});
     /// The claim that a checksum is right goes, durably, before anybody may store to the data.
     void drop_checksum(std::string_view name, std::uint32_t flags);
     void finish_if_unused() noexcept;
@@ -141,9 +143,10 @@ private:
     // These lock for themselves.
     void put_inline(std::string_view name, std::span<const std::byte> data, const Type& type);
     std::unique_ptr<Prepared> prepare(std::string_view name, const Type& type, std::uint64_t size);
+    // `id`: the blob's, if it has one.
     std::unique_ptr<Prepared> prepare(std::string_view name, std::span<const std::byte> data,
-                                      const Type& type);
-    std::unique_ptr<Prepared> prepare(std::string_view name, Staged staged);
+                                      const Type& type, std::uint64_t id = 0);
+    std::unique_ptr<Prepared> prepare(std::string_view name, Staged staged, std::uint64_t id = 0);
     std::vector<std::byte> encode_header(const Prepared& prepared, const Type& type);
 
     /// Before much is copied in vain.

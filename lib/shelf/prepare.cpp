@@ -142,7 +142,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, const Type& 
 }
 
 std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<const std::byte> data,
-                                             const Type& type) {
+                                             const Type& type, std::uint64_t id) {
     auto p = prepare(name, type, data.size());
     const bool small = may_be_inline(type, data.size());
     if (small) {
@@ -155,7 +155,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<co
         auto lock = exclusive();
         start_writing();
         require_spare(name);
-        p->entry.id = catalogue_->take_id();
+        p->entry.id = id != 0 ? id : catalogue_->take_id();
         return p;
     }
     p->value.clear();
@@ -183,7 +183,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<co
             lock.unlock();  // ~Prepared wants it
             throw;
         }
-        p->entry.id = catalogue_->take_id();
+        p->entry.id = id != 0 ? id : catalogue_->take_id();
         p->entry.offset = p->data.offset;
         p->entry.extent = p->data.size;
         p->entry.header_offset = p->header.offset;
@@ -264,12 +264,12 @@ bool ShelfCore::resize(Staged::State& s, const Type& type, std::uint64_t size) {
     return true;
 }
 
-std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged staged) {
+std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged staged, std::uint64_t id) {
     if (!staged) throw InvalidArgumentError(fmt::format("put '{}': nothing is staged", name));
     Staged::State& s = *staged.state_;
     if (s.core.get() != this)
         throw InvalidArgumentError(fmt::format("put '{}': staged on another shelf", name));
-    if (s.inlined) return prepare(name, std::span<const std::byte>(s.value), s.type);
+    if (s.inlined) return prepare(name, std::span<const std::byte>(s.value), s.type, id);
     auto p = prepare(name, s.type, s.size);
     std::vector<std::byte> header;
     {
@@ -284,7 +284,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged stage
             throw;
         }
         p->data = std::exchange(s.extent, {});
-        p->entry.id = catalogue_->take_id();
+        p->entry.id = id != 0 ? id : catalogue_->take_id();
         p->entry.offset = p->data.offset;
         p->entry.extent = p->data.size;
         p->entry.header_offset = p->header.offset;

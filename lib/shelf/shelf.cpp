@@ -43,6 +43,9 @@ void Shelf::put(std::string_view name, std::span<const std::byte> data, const Ty
     core().put(name, data, type);
 }
 void Shelf::put(std::string_view name, Staged staged) { core().put(name, std::move(staged)); }
+void Shelf::replace(std::string_view name, Staged staged, std::uint64_t id, std::uint64_t size) {
+    core().replace(name, std::move(staged), id, size);
+}
 Staged Shelf::stage(const Type& type, std::uint64_t size) { return core().stage(type, size); }
 
 bool Shelf::contains(std::string_view name) const { return find(name).has_value(); }

@@ -40,10 +40,11 @@ struct Output {
 Output text_of(const pymm::View& view, const std::string& given, bool json = false) {
     const pymm::Kind kind = view.type().kind;
     if (kind != pymm::Kind::raw && !pymm::is_array(kind)) view.check_readable();
-    if (json && kind != pymm::Kind::tree)
+    if (json && kind != pymm::Kind::tree && kind != pymm::Kind::linked_list)
         throw Failure(Exit::usage, given + ": is no list, tuple or dict: leave --json out");
     std::string text;
     try {
+        if (json && kind == pymm::Kind::linked_list) return {list_json(view.bytes()) + "\n", false};
         if (json) return {tree_json(view.bytes()) + "\n", false};
         if (value_text(view.type(), view.bytes(), text)) return {text + "\n", false};
     } catch (const pymm::CorruptError& error) {

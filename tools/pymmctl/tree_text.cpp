@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <pymm/list.hpp>
 #include <pymm/tree.hpp>
 
 #include "json.hpp"
@@ -150,6 +151,27 @@ std::string tree_text(std::span<const std::byte> bytes) {
     std::string out;
     append(out, pymm::Tree(bytes).root());
     return out;
+}
+
+std::string list_text(std::span<const std::byte> bytes) {
+    std::string out = "[";
+    pymm::LinkedList(bytes).for_each([&](const pymm::TreeNode& element) {
+        if (out.size() > 1) out += ", ";
+        return append(out, element);
+    });
+    return out.ends_with("...") && out.size() > kMostText ? out : out + "]";
+}
+
+std::string list_json(std::span<const std::byte> bytes) {
+    const pymm::LinkedList list(bytes);
+    list.check();  // that it ends
+    std::string out = "[";
+    list.for_each([&](const pymm::TreeNode& element) {
+        if (out.size() > 1) out += ',';
+        append_json(out, element);
+        return true;
+    });
+    return out + "]";
 }
 
 std::string tree_json(std::span<const std::byte> bytes) {

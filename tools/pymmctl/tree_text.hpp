@@ -16,4 +16,8 @@ std::string tree_text(std::span<const std::byte> tree);
 /// arrays become objects that tell dtype and shape. Throws CorruptError.
 std::string tree_json(std::span<const std::byte> tree);
 
+/// Both of a linked list.
+std::string list_text(std::span<const std::byte> list);
+std::string list_json(std::span<const std::byte> list);
+
 }  // namespace pymmctl

@@ -7,6 +7,7 @@
 #include <pymm/dump.hpp>
 #include <pymm/error.hpp>
 #include <pymm/leftovers.hpp>
+#include <pymm/list.hpp>
 #include <pymm/log.hpp>
 #include <pymm/map.hpp>
 #include <pymm/namespace.hpp>

@@ -280,7 +280,7 @@ public:
     /// Throws NotFoundError; ExistsError when `to` exists and `replace` is false, ReadOnlyError when it is
     /// sealed; NoSpaceError on a full shelf.
     void rename(std::string_view from, std::string_view to, bool replace = false);
-    /// Puts `data` behind the end of a blob: raw bytes, or an array in C order, which gets more rows. Durable and atomic on
+    /// Puts `data` behind the end of a blob: raw bytes, a linked list, or an array in C order, which gets more rows. Durable and atomic on
     /// return: after a crash all of `data` is there, or nothing. What the blob is now is returned; `id` and `created`
     /// stay. It costs what the data does, and a copy of the blob when its extent is full: the new one has room for as
     /// much again, or half as much of large ones. Views keep the size that they had. Those of the last version show the same memory as
@@ -290,6 +290,10 @@ public:
     /// that is no whole rows, for more than Type::max_rows(), and when `to.size` is not the blob's size; ReadOnlyError when
     /// it is sealed; NoSpaceError. Then nothing has changed.
     BlobInfo append(std::string_view name, std::span<const std::byte> data, const AppendTo& to = {});
+    /// Gives a blob other bytes and another type, as put() does, but it stays the one that it was: `id` and `created`
+    /// are kept. Throws NotFoundError when the blob of that name is not the one with this id, or has other than `size` bytes:
+    /// somebody else has put or replaced it meanwhile; else what put() throws. Then nothing has changed.
+    void replace(std::string_view name, Staged staged, std::uint64_t id, std::uint64_t size);
     Batch batch();
 
     /// Makes a blob immutable, and records a checksum of its bytes, which a scrub verifies. From the return

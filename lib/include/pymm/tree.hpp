@@ -81,6 +81,7 @@ public:
 
 private:
     friend class Tree;
+    friend class LinkedList;
     TreeNode() = default;
     static TreeNode make(std::span<const std::byte> tree, std::uint64_t meta, std::uint64_t slot, unsigned depth);
     /// As a dict's key, or a part of one.

@@ -23,12 +23,13 @@ enum class Kind : std::uint8_t {
     scalar = 9,   ///< one element of `dtype` (a NumPy scalar)
     tree = 10,    ///< lists, tuples and dicts with all that is in them: <pymm/tree.hpp>
     tensor = 11,  ///< as ndarray; PyTorch made it, and gets it back as a tensor
+    linked_list = 13,  ///< a list that grows and changes: <pymm/list.hpp>
 };
 
 /// Strided arrays. These and `raw` are handed out as writable memory, no other kind is.
 constexpr bool is_array(Kind kind) noexcept { return kind == Kind::ndarray || kind == Kind::tensor; }
 /// What Shelf::append() takes.
-constexpr bool can_grow(Kind kind) noexcept { return is_array(kind) || kind == Kind::raw; }
+constexpr bool can_grow(Kind kind) noexcept { return is_array(kind) || kind == Kind::raw || kind == Kind::linked_list; }
 /// Kinds with a `dtype`: arrays and scalars.
 constexpr bool has_elements(Kind kind) noexcept { return is_array(kind) || kind == Kind::scalar; }
 
