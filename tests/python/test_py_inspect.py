@@ -75,6 +75,7 @@ def example(name, tmp_path):
         "pymm.float_number": lambda: pymm.float_number(1),
         "pymm.integer_number": lambda: pymm.integer_number(1),
         "pymm.bytes": lambda: pymm.bytes(b"x"),
+        "pymm.linked_list": lambda: pymm.linked_list([1]),
         "numpy.ndarray": lambda: np.zeros(3),
         "numpy.memmap": lambda: np.memmap(tmp_path / "m", mode="w+", shape=3),
         "numpy.generic": lambda: np.int16(3),

@@ -190,3 +190,17 @@ def test_killed_while_saving(shelf, namespace, after):
         assert found["n"] in (acknowledged, acknowledged + 1)
         assert all((tensor == found["n"] % 100).all() for tensor in found["model"].values())
     assert pymm.fsck(namespace, "test", scrub=True).clean
+
+
+def test_tensors_in_a_linked_list(shelf, twice):
+    values = [torch.arange(6).reshape(2, 3), torch.ones(5, dtype=torch.bfloat16), {"w": torch.zeros(3)}, 5]
+    shelf.l = pymm.linked_list(values[:1])
+    shelf.l += values[1:]
+    for s in twice():
+        assert torch.equal(s.l[0], values[0]) and torch.equal(s.l[1], values[1]) and s.l[1].dtype == torch.bfloat16
+        assert torch.equal(s.l[2]["w"], values[2]["w"]) and s.l[3] == 5
+        plain = s.l.plain()
+        assert type(plain[0]) is torch.Tensor and torch.equal(plain[0], values[0])
+        # What is stored to one that was taken out reaches nobody else.
+        s.l[0].fill_(7)
+        assert torch.equal(s._open("l")[0], values[0])

@@ -10,7 +10,7 @@ What is durable when:
 
 ===========================================================  =====================================
 assignment, `del`, `erase`, `rename`, `append`, `save`, the  when it returns, atomically
-end of `batch`
+end of `batch`; every change of a `linked_list`
 in-place operators (views, elements and fields included),    when it returns
 `out=` and `numpy.copyto` with an array of a shelf, methods
 that work in place (`fill`, `sort`, `put` ...); of tensors
@@ -29,6 +29,7 @@ change and to assign again; `json.dumps(s.x, default=lambda x: x.plain())` works
 `float_number` and `integer_number` convert to these and say which is meant, as in IBM's PyMM. Nothing is pickled.
 
 `s.x = pymm.ndarray((0, 8), maxshape=(None, 8))` can be appended to: `s.x.append(rows)` costs what the rows do.
+`pymm.linked_list` is the list that can be changed on the shelf: `s.l.append(1)` is durable when it returns.
 
 PyTorch's tensors come back as tensors over the shelf's memory, in containers on private pages of it: `s.save()` takes a
 `state_dict()` as it is. PyTorch is imported when one is wanted, not before.
@@ -46,6 +47,7 @@ from ._constructors import bytes as bytes
 from ._constructors import float_number, integer_number, string
 from ._demo import demo
 from ._dlpack import dlpack_array
+from ._linked_list import linked_list
 from ._errors import (
     BusyError,
     ClosedError,
@@ -56,6 +58,7 @@ from ._errors import (
     IoError,
     NoSpaceError,
     NotFound,
+    OutOfRange,
     PinnedError,
     ReadOnlyError,
     VersionError,
@@ -82,6 +85,7 @@ __all__ = [
     "IoError",
     "NoSpaceError",
     "NotFound",
+    "OutOfRange",
     "PinnedError",
     "ReadOnlyError",
     "VersionError",
@@ -93,6 +97,7 @@ __all__ = [
     "float_number",
     "fsck",
     "integer_number",
+    "linked_list",
     "ndarray",
     "pymmcore",
     "shelf",

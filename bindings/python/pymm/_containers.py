@@ -10,7 +10,16 @@ from typing import Any, Callable, NoReturn, Optional, SupportsIndex, Union
 from . import _pymm, _tree, _values
 
 
-class ShelvedContainer(_values.ShelvedValue):
+class Nested:
+    """What goes into a container as the plain container that it gives."""
+
+    __slots__ = ()
+
+    def _nest(self) -> Any:
+        raise NotImplementedError
+
+
+class ShelvedContainer(Nested, _values.ShelvedValue):
     """What `shelved_list`, `shelved_tuple` and `shelved_dict` have in common."""
 
     __slots__ = ("_tree", "_offset", "_count", "_depth", "_origin", "__weakref__")
@@ -34,7 +43,7 @@ class ShelvedContainer(_values.ShelvedValue):
     @property
     def is_whole(self) -> bool:
         """Whether this is the value of a variable, and no part of one."""
-        return self._depth == 0
+        return self._depth == 0 and self._tree.is_whole
 
     def plain(self) -> Any:
         """A plain Python container of the same content, all the way down: what can be changed, and assigned

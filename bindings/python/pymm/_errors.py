@@ -14,6 +14,7 @@ __all__ = [
     "IoError",
     "NoSpaceError",
     "NotFound",
+    "OutOfRange",
     "PinnedError",
     "ReadOnlyError",
     "VersionError",
@@ -27,6 +28,10 @@ class Error(RuntimeError):
 
 class InvalidArgument(Error, ValueError):
     """A name, size or option that can never be right."""
+
+
+class OutOfRange(Error, IndexError):
+    """There is no element of that number."""
 
 
 class NotFound(Error, FileNotFoundError):

@@ -65,6 +65,11 @@ def type_name(value: Any) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
+def is_plain(value: Any) -> bool:
+    """Whether it is one of Python's own containers that a tree holds."""
+    return type(value) in _TAGS
+
+
 def is_container(value: Any) -> bool:
     """Whether a tree holds it."""
     return type(value) in _TAGS or isinstance(value, _containers.ShelvedContainer)
@@ -99,15 +104,21 @@ class Plan:
 
     __slots__ = ("size", "_meta", "_later", "_tail", "_moved", "_around")
 
-    def __init__(self, name: str, value: Any) -> None:
-        """TypeError for what cannot be stored, ValueError for what contains itself or is too deep."""
+    def __init__(self, name: str, value: Any, inside: bool = False) -> None:
+        """`inside`: the tree is a list with the value in it, of which messages say nothing. TypeError for what
+        cannot be stored, ValueError for what contains itself or is too deep."""
         self._meta = bytearray(_tree.HEADER.size)
         self._later: list[tuple[int, Any]] = []  # place behind the metadata, what is to be there
         self._tail = 0  # bytes behind the metadata
         self._moved: list[int] = []  # places in the metadata that hold a place behind it
         self._around: set[int] = set()  # ids of the containers around
         try:
-            self._put(_tree.ROOT, value, 0)
+            if inside:
+                offset = self._reserve(_tree.SLOT.size)
+                self._slot(_tree.ROOT, _tree.LIST, 1, offset)
+                self._put(offset, value, 1)
+            else:
+                self._put(_tree.ROOT, value, 0)
         except _Refused as refused:
             place = (name if name.isidentifier() else repr(name)) + "".join(reversed(refused.path))
             raise refused.cls(f"{place}: {refused.text}") from None
@@ -154,7 +165,7 @@ class Plan:
         elif cls is float:
             _REAL.pack_into(self._meta, at, 8 << 8 | _values.REAL, value)
             return
-        if isinstance(value, _containers.ShelvedContainer):
+        if isinstance(value, _containers.Nested):
             # Read with a budget: what is damaged there ends here.
             value = value._nest()
         tag = _TAGS.get(type(value))
@@ -320,11 +331,12 @@ class Plan:
     # --- the bytes ------------------------------------------------------------------------------------
 
     def write(self, stage: _pymm.Stage) -> None:
-        """Fills the stage, which has `size` bytes."""
-        meta, base = self._meta, self._base()
+        """Fills the stage, which has `size` bytes. May be called again, for another one."""
+        meta, base, end = self._meta, self._base(), len(self._meta)
         for place in self._moved:
             (offset,) = struct.unpack_from("<Q", meta, place)
             struct.pack_into("<Q", meta, place, offset + base)
+        self._moved = []
         root = _tree.SLOT.unpack_from(meta, _tree.ROOT)
         header = (_tree.MAGIC, _tree.VERSION, 0, self.size, len(meta), *root)
         _tree.HEADER.pack_into(meta, 0, *header)
@@ -335,11 +347,14 @@ class Plan:
         table = b"".join([struct.pack("<I", _pymm.checksum(view[at : at + _tree.BLOCK])) for at in blocks])
         del view  # or `meta` could not grow
 
-        out = _Writer(stage, meta)
-        out.small(len(meta), table)
-        for offset, item in self._later:
-            out.item(base + offset, item)
-        out.finish(self.size)
+        try:
+            out = _Writer(stage, meta)  # puts more behind it
+            out.small(end, table)
+            for offset, item in self._later:
+                out.item(base + offset, item)
+            out.finish(self.size)
+        finally:
+            del meta[end:]
 
 
 class _Writer:
@@ -419,6 +434,13 @@ def _snapshot(value: Any) -> Any:
     if cls in (dict, OrderedDict):
         return cls((key, _snapshot(element)) for key, element in value.items())
     # Parts of containers on shelves never change; whoever holds them keeps them.
+    if isinstance(value, _containers.Nested) and not isinstance(value, _containers.ShelvedContainer):
+        return value._nest()
+    return copied(value)
+
+
+def copied(value: Any) -> Any:
+    """An array or tensor as a plain one of its own; other values as they are."""
     if isinstance(value, np.ndarray):
         return np.array(value, subok=False)
     return _tensor.copied(value) if _tensor.is_tensor(value) else value

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
 import numpy as np
 
-from . import _append, _array, _checkpoints, _containers, _inspect, _pymm, _store, _table, _tensor, _values, _volatile
+from . import _append, _array, _checkpoints, _containers, _inspect, _linked_list, _pymm, _store, _table, _tensor, _values
+from . import _volatile
 from ._arena import Arena
 from ._batch import Batch
 from ._checkpoints import Checkpoint
@@ -430,9 +431,11 @@ class shelf(_pymm.ShelfBase):
             return
         if isinstance(value, _containers.ShelvedContainer) and self._is_whole(name, value):
             return  # it is that already, and durable
+        handle: _pymm.Handle = self._state.handle
+        if isinstance(value, _linked_list.shelved_linked_list) and value.name == name and value.is_on(handle):
+            return  # the end of `s.l += [...]`
         if _tensor.is_tensor(value) and _tensor.settles(self, _store.check_name(name), value):
             return
-        handle: _pymm.Handle = self._state.handle
         with self._changing(_store.check_name(name)):
             _store.store(handle, handle, name, value)
 
@@ -484,6 +487,8 @@ class shelf(_pymm.ShelfBase):
             value = _array.from_block(block)
         elif block.kind == _tensor.KIND:
             value = _tensor.from_block(block)
+        elif block.kind == _linked_list.KIND:
+            value = _linked_list.shelved_linked_list(self._state.handle, block)
         else:
             value = _containers.from_block(block) if block.kind == _values.TREE else _values.decode(block)
             _values.set_origin(value, self, block)
@@ -511,6 +516,9 @@ class shelf(_pymm.ShelfBase):
             current = ours and handle.is_current(name, block)
             if current and not _tensor.is_whole(value, block):
                 raise InvalidArgument(f"this tensor is a view, not all of variable {name!r}: give the name")
+        elif isinstance(value, _linked_list.shelved_linked_list):
+            name = value.name
+            ours = current = value.is_on(handle)
         elif isinstance(value, _values.ShelvedValue):
             if isinstance(value, str):
                 raise InvalidArgument(

@@ -6,7 +6,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from . import _append, _buffer, _dtype, _nest, _pymm, _tensor, _values
+from . import _append, _buffer, _dtype, _linked_list, _nest, _pymm, _tensor, _values
 from ._array import ndarray, shelved_ndarray
 from ._constructors import Constructor
 from ._dlpack import dlpack_array
@@ -23,6 +23,7 @@ SUPPORTED = (
     "pymm.float_number",
     "pymm.integer_number",
     "pymm.bytes",
+    "pymm.linked_list",
     "numpy.ndarray",
     "numpy.memmap",
     "numpy.generic",
@@ -68,6 +69,8 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any) -> None:
         text = _dtype.encode(dtype) + _append.text(value.maxshape)
         stage = handle.stage(text, dtype.itemsize, value.shape, value.order == "F", True)
         target.put_stage(name, stage)
+    elif _linked_list.store(target, handle, name, value):
+        pass
     elif _nest.is_container(value):
         plan = _nest.Plan(name, value)
         stage = handle.stage_value(_values.TREE, plan.size)

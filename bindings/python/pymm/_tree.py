@@ -115,17 +115,20 @@ class Budget:
 class Tree:
     """The bytes of one tree. Keeps their memory valid while it lives."""
 
-    __slots__ = ("block", "name", "size", "meta", "data", "root", "_sound", "_private")
+    __slots__ = ("block", "base", "is_whole", "name", "size", "meta", "data", "root", "_sound", "_private")
 
-    def __init__(self, block: _pymm.Block) -> None:
+    def __init__(self, block: _pymm.Block, base: int = 0, size: Optional[int] = None) -> None:
+        """`base`, `size`: of a tree that is a part of a blob, there. Places count from the tree's first byte."""
         self.block = block
+        self.base = base
+        self.is_whole = size is None
         self.name = block.name
-        self.size = block.size
+        self.size = block.size if size is None else size
         self.meta = 0
         if self.size < HEADER.size:
             raise self.corrupt(0, "there is no room for a header")
-        header = block.read(0, HEADER.size)
-        magic, version, checksum, size, meta, head, value = HEADER.unpack(header)
+        header = block.read(base, HEADER.size)
+        magic, version, checksum, told, meta, head, value = HEADER.unpack(header)
         if magic != MAGIC:
             raise self.corrupt(0, "it does not start as a tree does")
         if version != VERSION:
@@ -136,7 +139,7 @@ class Tree:
         if _pymm.checksum(header[:12] + bytes(4) + header[16:]) != checksum:
             raise self.corrupt(0, "the header's checksum is wrong")
         end = meta + 4 * -(-meta // BLOCK)
-        if size != self.size or meta % 8 or not HEADER.size <= meta <= end <= size:
+        if told != self.size or meta % 8 or not HEADER.size <= meta <= end <= told:
             raise self.corrupt(16, f"{self.size} bytes with metadata up to {meta} cannot be")
         self.meta = meta
         self.data = end  # where what is no metadata may begin
@@ -158,12 +161,12 @@ class Tree:
             for number in range(offset // BLOCK, (end - 1) // BLOCK + 1):
                 if number not in self._sound:
                     self._verify(number)
-        return self.block.read(offset, size)
+        return self.block.read(self.base + offset, size)
 
     def _verify(self, number: int) -> None:
         start = number * BLOCK
-        (checksum,) = struct.unpack("<I", self.block.read(self.meta + 4 * number, 4))
-        if self.block.checksum(start, min(BLOCK, self.meta - start)) != checksum:
+        (checksum,) = struct.unpack("<I", self.block.read(self.base + self.meta + 4 * number, 4))
+        if self.block.checksum(self.base + start, min(BLOCK, self.meta - start)) != checksum:
             raise self.corrupt(start, "the checksum is wrong")
         self._sound.add(number)
 
@@ -209,7 +212,7 @@ class Tree:
             return self.read(offset, size)
         if not self.data <= offset <= offset + size <= self.size:
             raise self.corrupt(at, f"{size} bytes at {offset} cannot be")
-        return self.block.read(offset, size)
+        return self.block.read(self.base + offset, size)
 
     def _elements(self, at: int, tag: int, place: int, size: int) -> Any:
         if place <= at or not ARRAY.size <= size <= MAX_DESCRIPTION:
@@ -245,7 +248,7 @@ class Tree:
         try:
             if not nbytes:  # no byte is ever touched: offset and strides say nothing
                 return _array.shelved_ndarray(shape, dtype, memory)
-            return _array.shelved_ndarray(shape, dtype, memory, offset, strides)
+            return _array.shelved_ndarray(shape, dtype, memory, self.base + offset, strides)
         except (ValueError, TypeError, OverflowError) as error:
             raise self.corrupt(
                 place, f"shape {shape} and dtype {dtype} cannot be shown by this NumPy ({np.__version__}): {error}"
@@ -259,7 +262,7 @@ class Tree:
             # A tensor cannot be read-only.
             if self._private is None:
                 self._private = memoryview(_pymm.private_memory(self.block))  # type: ignore[arg-type, unused-ignore]
-            memory = self._private[offset : offset + nbytes]
+            memory = self._private[self.base + offset : self.base + offset + nbytes]
         try:
             return _tensor.part(self.block, memory, text, itemsize, shape, strides)
         except (ValueError, TypeError, RuntimeError, OverflowError) as error:

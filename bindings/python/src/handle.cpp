@@ -157,8 +157,9 @@ public:
             }
             view = shelf_.get(name, Access::read);
             // Values are copied next: an error that can be raised, where a load would end the process.
-            // But not of trees, which are read where they are looked at.
-            if (!in_place && info->type.kind != Kind::tree) view.check_readable();
+            // But not of trees and lists, which are read where they are looked at.
+            const bool in_pieces = info->type.kind == Kind::tree || info->type.kind == Kind::linked_list;
+            if (!in_place && !in_pieces) view.check_readable();
         });
         if (!view) throw py::key_error(name);
         PyObject* block = make_block(std::move(view), shelf_.identity(), granularity_);
@@ -380,6 +381,11 @@ void add_handle_types(py::module_& module) {
              "dtype"_a, "itemsize"_a, "shape"_a, "fortran"_a, "zero"_a)
         .def("stage_value", &Handle::stage_value, "kind"_a, "size"_a)
         .def("get", &Handle::get, "Block of a variable; KeyError when there is none.")
+        .def("replace",
+             [](Handle& h, const std::string& name, Stage& stage, std::uint64_t id, std::uint64_t size) {
+                 unlocked([&] { h.shelf().replace(name, stage.take(), id, size); });
+             },
+             "name"_a, "stage"_a, "id"_a, "size"_a)
         .def("is_current", &Handle::is_current)
         .def("is_version", &Handle::is_version, "name"_a, "id"_a, "sequence"_a)
         .def("copy", &Handle::copy, "old"_a, "new"_a, "replace"_a)
