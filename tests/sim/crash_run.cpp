@@ -175,6 +175,21 @@ bool CrashRun::put_staged(const std::string& name, std::uint64_t size, bool in_m
     });
 }
 
+bool CrashRun::replace(const std::string& name, std::uint64_t size) {
+    const Value value = make_value(size, ++value_);
+    State next = state_;
+    next.at(name) = value;
+    const BlobInfo before = *shelf_.find(name);
+    const bool done = change(std::move(next), [&] {
+        Staged staged = shelf_.stage(value.type, size);
+        staged.write(0, value.bytes);
+        shelf_.replace(name, std::move(staged), before.id, before.size);
+    });
+    if (done && failure_.empty() && shelf_.find(name)->id != before.id)
+        failure_ = options_.workload + ": '" + name + "' is another blob since it was replaced";
+    return done;
+}
+
 bool CrashRun::append(const std::string& name, std::uint64_t size) {
     State next = state_;
     Value& value = next.at(name);

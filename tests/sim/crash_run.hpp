@@ -90,6 +90,8 @@ public:
     bool put(const std::string& name, std::uint64_t size) { return put(name, make_value(size, ++value_)); }
     /// By way of stage(): `in_memory` fills it through memory(), else by two writes.
     bool put_staged(const std::string& name, std::uint64_t size, bool in_memory);
+    /// By Shelf::replace(): other bytes for the blob that there is.
+    bool replace(const std::string& name, std::uint64_t size);
     /// `size` bytes more, of an array rounded down to whole rows.
     bool append(const std::string& name, std::uint64_t size);
     bool erase(const std::string& name);

@@ -141,6 +141,13 @@ const std::vector<Step>& steps() {
              c.store("r", 4100, 500, true);
              c.append("r", 9000);
          }},
+        {"replace-same", [](CrashRun& c) {
+             c.put("z", raw(5000, 14));
+             c.replace("z", 9000);
+             c.append("z", 100);
+             c.replace("z", 30);
+             c.replace("z", 700);
+         }},
         {"reopen", [](CrashRun& c) { c.reopen(); }},
         {"wrap", [](CrashRun& c) {
              for (int i = 0; i < 24; ++i) c.put("wrap", 200);
