@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -19,6 +20,7 @@ using namespace pymm::sim;
 namespace {
 
 using BatchOp = CrashRun::BatchOp;
+using TxOp = CrashRun::TransactionOp;
 
 void survives(const std::string& name, const Workload& workload, std::uint64_t images = 24,
               std::uint64_t log_size = 4096) {
@@ -205,7 +207,7 @@ TEST_CASE("crash: random sequences of operations") {
                 const auto it = c.state().find(blob);
                 return it != c.state().end() && it->second.sealed;
             };
-            switch (what % 15) {
+            switch (what % 17) {
                 case 0: case 1: case 2: if (!kept(name(which))) c.put(name(which), size(much)); break;
                 case 3: if (!kept(name(which))) c.put_staged(name(which), size(much), much % 2 == 0); break;
                 case 4: case 5: if (some) c.erase(nth(which)); break;
@@ -247,6 +249,36 @@ TEST_CASE("crash: random sequences of operations") {
                         if (can_grow(value.type.kind) && !value.sealed) c.append(blob, size(much));
                     }
                     break;
+                case 15: case 16: {
+                    // A model of names is enough to say what is legal.
+                    std::map<std::string, std::uint64_t> there;  // bytes that can be stored to
+                    for (const auto& [blob, value] : c.state())
+                        if (!value.sealed) there[blob] = value.type.kind == Kind::bytes ? 0 : value.bytes.size();
+                    std::vector<TxOp> ops;
+                    for (std::uint64_t i = 0; i <= much % 7; ++i) {
+                        const std::uint64_t n = which + i * 37 + much / 7;
+                        if (n % 4 == 0 && !kept(name(n))) {
+                            ops.push_back({TxOp::put, name(n), "", 4000 + n % 500});
+                            there[name(n)] = 0;  // what kind of value it becomes is not said here
+                        }
+                        if (there.empty()) continue;
+                        auto it = there.begin();
+                        std::advance(it, static_cast<long>(n % there.size()));
+                        if (n % 4 == 1) {
+                            ops.push_back({TxOp::erase, it->first, ""});
+                            there.erase(it);
+                        } else if (n % 4 == 2 && !kept(name(n)) && name(n) != it->first) {
+                            ops.push_back({TxOp::rename, it->first, name(n)});
+                            there[name(n)] = it->second;
+                            there.erase(it);
+                        } else if (n % 4 == 3 && it->second != 0) {
+                            const std::uint64_t offset = n % it->second;
+                            ops.push_back({TxOp::store, it->first, "", 1 + n / 3 % (it->second - offset), offset, n % 5 == 0});
+                        }
+                    }
+                    c.transaction(ops, much % 3 != 0);
+                    break;
+                }
             }
         }
     };

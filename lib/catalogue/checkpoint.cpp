@@ -11,6 +11,7 @@
 #include "catalogue/entry_merge.hpp"
 #include "catalogue/random.hpp"
 #include "format/crc32c.hpp"
+#include "format/names.hpp"
 #include "media/guarded_read.hpp"
 
 namespace pymm {
@@ -444,15 +445,26 @@ void Catalogue::begin_session() {
 
 void Catalogue::close_session() {
     if (!in_session_) return;
+    // A repair can come between a transaction that was cut short and the open that undoes it, which a clean end would
+    // tell that there is nothing to undo.
+    const auto undone = [this] {
+        EntryView journal;
+        try {
+            return !find(journal_name(0), journal);
+        } catch (const CorruptError&) {
+            return false;  // the next open may tell
+        }
+    };
+    const bool clean = undone();
     if (log_used_ != 0) {
         try {
-            checkpoint(0, true);
+            checkpoint(0, clean);
         } catch (const NoSpaceError&) {
             // The tail stays in the log; the next open replays it as after a crash.
         }
     } else {
         Superblock next = root_;
-        next.flags |= kSuperblockClean;
+        if (clean) next.flags |= kSuperblockClean;
         next.next_id = next_id_;
         next.used = space_->used();
         write_root(next);

@@ -12,6 +12,7 @@
 #include "check/image.hpp"
 #include "format/crc32c.hpp"
 #include "format/list.hpp"
+#include "format/names.hpp"
 #include "format/superblock.hpp"
 #include "format/tree.hpp"
 
@@ -102,6 +103,7 @@ private:
         if (const char* problem = entry_problem(entry, image_.root->capacity))
             return finding(Cure::catalogue, entry, "entry", e.offset, "a legal entry", problem);
         if (entry.inlined()) {
+            if (is_journal_name(entry.name)) check_journal(entry);
             if (const char* problem = type_problem_of(entry.type, e.size))
                 return finding(Cure::catalogue, entry, "entry", 0, "a type descriptor that fits the value", problem);
             scrub_value(entry);
@@ -113,8 +115,20 @@ private:
         append_extents(e, image_.owned);
         image_.report.bytes += e.header_size + e.extent;
         check_header(entry);
+        if (is_journal_name(entry.name)) check_journal(entry);
         if (image_.options.scrub) scrub(entry);
         else image_.report.unverified += (e.flags & kEntryContentCrc) == 0;
+    }
+
+    void check_journal(const EntryView& entry) {
+        const char* problem = journal_problem(image_, entry.fixed);
+        if (problem != nullptr && !confirm_.still_so(entry)) return;
+        if (problem != nullptr)
+            return finding(Cure::catalogue, entry, "journal of a transaction", entry.fixed.offset, "a sound journal", problem,
+                           "what the transaction had changed in place stays as it is");
+        image_.data_finding(Cure::none, Severity::note, fmt::format("blob '{}'", printable(entry.name)), entry.fixed.offset,
+                            "no transaction under way", "the journal of one; if its process is gone, the next open for "
+                            "writing undoes it", printable(entry.name));
     }
 
     // The header and the type, which may stand in it.

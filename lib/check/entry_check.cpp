@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include "check/image.hpp"
+#include "format/journal.hpp"
 #include "format/names.hpp"
 #include "format/type_codec.hpp"
 
@@ -39,6 +41,17 @@ Disagreement compare_header(const Entry& e, const ExtentHeader& h) noexcept {
     if (h.sequence >= e.sequence)
         return differ("sequence below", offsetof(ExtentHeader, sequence), e.sequence, h.sequence);
     return {};
+}
+
+const char* journal_problem(const Image& image, const Entry& e) {
+    const std::uint64_t size = image.target.data.size();
+    if ((e.flags & kEntryInline) != 0 || e.offset > size || e.size > size - e.offset) return "no extent";
+    std::vector<JournalRange> ranges;
+    try {
+        return read_journal(image.target.data, e.offset, e.size, ranges);
+    } catch (const IoError&) {
+        return "it cannot be read";
+    }
 }
 
 void append_extents(const Entry& e, std::vector<Extent>& out) {

@@ -10,6 +10,8 @@
 
 namespace pymm {
 
+struct Image;
+
 /// For messages: control characters and what is no UTF-8 as \xNN.
 std::string printable(std::string_view text);
 
@@ -24,6 +26,9 @@ struct Disagreement {
     std::uint64_t found = 0;
 };
 Disagreement compare_header(const format::Entry& entry, const format::ExtentHeader& header) noexcept;
+
+/// Null, or what is wrong with the journal of a transaction that an entry describes.
+const char* journal_problem(const Image& image, const format::Entry& entry);
 
 /// Extents of an entry that is not inline: header, data; one if they adjoin.
 void append_extents(const format::Entry& entry, std::vector<format::Extent>& out);

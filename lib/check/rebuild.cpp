@@ -13,6 +13,7 @@
 #include "check/entry_check.hpp"
 #include "check/entry_stream.hpp"
 #include "format/crc32c.hpp"
+#include "format/names.hpp"
 #include "format/superblock.hpp"
 
 namespace pymm {
@@ -173,9 +174,11 @@ void rebuild(Image& image, Plan& plan) {
 
     RunWriter::Bound bound;
     std::uint64_t max_id = image.max_id;
+    bool journals = false;
     taken.clear();
     for_each_entry(image, plan, [&](std::string_view name, Bytes encoded, const Entry& e) {
         ++bound.names;
+        journals |= is_journal_name(name);
         bound.bytes += encoded.size();
         bound.max_entry = std::max<std::uint64_t>(bound.max_entry, encoded.size());
         bound.max_name = std::max<std::uint64_t>(bound.max_name, name.size());
@@ -244,7 +247,8 @@ void rebuild(Image& image, Plan& plan) {
     // Ids of blobs that were erased must not come again, either.
     if (next.next_id < kIdLimit) max_id = std::max(max_id, next.next_id);
     next.next_id = ((max_id >> 32) + 1) << 32;
-    next.flags |= kSuperblockClean;
+    // After a clean end nobody looks for a transaction to be undone.
+    next.flags = journals ? next.flags & ~kSuperblockClean : next.flags | kSuperblockClean;
     // Near the end the next session would be refused. Started anew it is lower than the one that is replaced, and counts
     // only when both copies are written: until then the old root does, which nothing was taken from.
     next.generation = next.generation < kPlausibleSequence ? next.generation + 1 : 1;

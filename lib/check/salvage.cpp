@@ -121,6 +121,7 @@ private:
                                        (e.size < kPage || e.offset % kPage == 0);
             return begins_inside && e.size != 0 ? Fate::aside_raw : Fate::drop;
         }
+        if (is_journal_name(entry.name) && journal_problem(image_, e) != nullptr) return Fate::aside_raw;
         if (entry.inlined()) {
             if (type_problem_of(entry.type, e.size) != nullptr) return Fate::aside_raw;
             return unsure ? Fate::aside : Fate::keep;
@@ -349,7 +350,9 @@ private:
         EntryView view;
         view.fixed = e;
         view.name = h.name;
-        const bool legal_name = blob_name_problem(h.name) == nullptr;
+        // A journal acts when the shelf is opened: only one that is known to be alive may.
+        const bool legal_name = blob_name_problem(h.name) == nullptr ||
+                                (is_journal_name(h.name) && free_is_free_ && journal_problem(image_, e) == nullptr);
         if (!legal_name) view.name = "x";
         if (entry_problem(view, plan_.capacity) != nullptr ||
             type_problem_of(h.type, e.size) != nullptr || claimed_.overlaps(header.offset, header.size) ||

@@ -50,7 +50,7 @@ const char* decode_entry(Bytes bytes, EntryView& out, std::size_t& used) noexcep
 
 const char* entry_problem(const EntryView& entry, std::uint64_t capacity) noexcept {
     const Entry& e = entry.fixed;
-    if (blob_name_problem(entry.name) != nullptr) return "entry: illegal name";
+    if (blob_name_problem(entry.name) != nullptr && !is_journal_name(entry.name)) return "entry: illegal name";
     if (entry.tombstone()) return nullptr;
     if (entry.inlined()) {
         if (e.offset != 0 || e.extent != 0 || e.header_offset != 0 || e.header_size != 0)

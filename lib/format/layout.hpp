@@ -294,6 +294,36 @@ struct ListChild {
 };
 static_assert(sizeof(ListChild) == 16);
 
+// ---- Journal of a transaction -------------------------------------------------------------------
+
+// The name of a journal is these bytes, which no name of a user's begins with, and a number.
+inline constexpr char kJournalName[] = "\0journal/";
+inline constexpr std::uint32_t kJournalNameSize = sizeof kJournalName - 1;
+
+inline constexpr std::uint64_t kJournalMagic = 0x4c4e524a4d4d5950;  // "PYMMJRNL"
+inline constexpr std::uint32_t kJournalVersion = 1;
+
+// At the start of a journal, which is the content of a blob: bytes to be copied to where they came from.
+struct JournalHeader {
+    std::uint64_t magic;
+    std::uint32_t version;
+    std::uint32_t ranges;
+    std::uint64_t size;  // of the journal
+    std::uint32_t crc;   // of the journal, itself taken as 0
+    std::uint32_t reserved;
+    // then: JournalRange[ranges]; zero padding to kLine; their bytes, each at a multiple of kLine
+};
+static_assert(sizeof(JournalHeader) == 32);
+
+struct JournalRange {
+    std::uint64_t id;      // of the blob that owns the bytes
+    std::uint64_t header;  // offset of its extent header
+    std::uint64_t offset;  // of the bytes, in the data file
+    std::uint64_t size;
+    std::uint64_t data;    // of their copy, from the journal's start
+};
+static_assert(sizeof(JournalRange) == 40);
+
 inline constexpr std::uint64_t kExtentMagic = 0x424f4c424d4d5950;  // "PYMMBLOB"
 
 // In front of a small blob's data, elsewhere for blobs that own their pages.

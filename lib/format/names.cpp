@@ -73,6 +73,18 @@ const char* shelf_name_problem(std::string_view name) noexcept {
     return nullptr;
 }
 
+std::string journal_name(std::uint32_t number) {
+    return std::string(kJournalName, kJournalNameSize) + std::to_string(number);
+}
+
+bool is_journal_name(std::string_view name) noexcept {
+    const std::string_view prefix(kJournalName, kJournalNameSize);
+    if (!name.starts_with(prefix)) return false;
+    const std::string_view number = name.substr(prefix.size());
+    if (number.empty() || number.size() > 10 || (number.front() == '0' && number.size() > 1)) return false;
+    return number.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 std::string printable_name(std::string_view name) {
     constexpr std::size_t longest = 80;
     std::string_view shown = name;

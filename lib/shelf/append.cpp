@@ -10,8 +10,8 @@
 #include "format/crc32c.hpp"
 #include "format/type_codec.hpp"
 #include "media/guarded_read.hpp"
-#include "shelf/core.hpp"
 #include "shelf/planner.hpp"
+#include "shelf/transaction.hpp"
 
 namespace pymm {
 
@@ -60,6 +60,17 @@ Type grown(const BlobInfo& blob, std::uint64_t more) {
     return type;
 }
 
+/// grown(), if the blob is what the caller expects.
+Type expect(const BlobInfo& old, std::uint64_t more, const AppendTo& to) {
+    if (to.id && old.id != *to.id)
+        throw NotFoundError(fmt::format("append to '{}': blob {} is not there any more: it was replaced or renamed", old.name,
+                                        *to.id));
+    if (to.size && old.size != *to.size)
+        throw InvalidArgumentError(fmt::format("append to '{}': it has {} bytes, not {}: look at it again", old.name, old.size,
+                                               *to.size));
+    return grown(old, more);
+}
+
 }  // namespace
 
 /// One append to an extent at a time, and none while its blob is sealed.
@@ -92,8 +103,80 @@ BlobInfo ShelfCore::append(std::string_view name, std::span<const std::byte> dat
         const auto lock = exclusive();
         require_writable();
     }
+    if (joins()) return append_in_transaction(name, data, to);
     for (;;)
         if (std::optional<BlobInfo> done = try_append(name, data, to)) return *std::move(done);
+}
+
+// The first one of a transaction copies the blob to an extent that no commit names yet; later ones add to that.
+BlobInfo ShelfCore::append_in_transaction(std::string_view name, std::span<const std::byte> data, const AppendTo& to) {
+    check_blob_name(name);
+    const View view = open_view(name, Access::read);
+    const BlobInfo& old = view.info();
+    const Type type = expect(old, data.size(), to);
+    const std::uint64_t size = old.size + data.size();
+    if (old.sealed) throw ReadOnlyError(fmt::format("append to '{}': it is sealed: erase it, and put it anew", name));
+    if (data.empty()) return old;
+    // Nobody else changes what this thread's transaction has.
+    const auto change = tx_->changes.find(name);
+    Prepared* const ours = change == tx_->changes.end() ? nullptr : change->second.prepared.get();
+    const bool fits = ours != nullptr && !old.inlined && holds(old, size);
+    std::unique_ptr<Prepared> p = prepare(name, type, size);
+    std::vector<std::byte> header;
+    {
+        auto lock = exclusive();
+        start_writing();
+        require_spare(name);
+        ++writable_uses_;
+        p->counted = true;
+        try {
+            if (!fits) {
+                const std::uint64_t extent = extent_to_grow(size);
+                p->data = allocate(extent, alignment_for(extent));
+            }
+            p->header = allocate(extent_header_size(name.size(), encoded_type_size(type)), kLine);
+        } catch (...) {
+            lock.unlock();  // ~Prepared wants it
+            throw;
+        }
+        p->entry.id = old.id;
+        p->entry.offset = fits ? old.offset : p->data.offset;
+        p->entry.extent = fits ? old.extent : p->data.size;
+        p->entry.header_offset = p->header.offset;
+        p->entry.header_size = static_cast<std::uint32_t>(p->header.size);
+        p->entry.mode = old.mode;
+        header = encode_header(*p, type);
+    }
+    Media& media = *parts_.data;
+    std::uint32_t crc = 0;
+    if (fits) crc = old.checksum.value_or(0);
+    else crc = copy_blob(view, p->entry.offset);
+    try {
+        crc = copy_in(p->entry.offset + old.size, data, crc);
+        media.write(p->header.offset, header.data(), header.size());
+        media.drain();
+    } catch (const IoError& error) {
+        if (error.os_error() == EFAULT) throw;
+        fail(error);
+    }
+    if ((fits && !old.checksum) || !checksums_) p->entry.flags &= ~kEntryContentCrc;
+    else p->entry.content_crc = crc;
+    p->entry.created_ns = p->entry.modified_ns = now_ns();
+    std::unique_ptr<Prepared> before;
+    {
+        const auto lock = exclusive();
+        require_writable();
+        if (fits) {
+            // Their extent passes from one to the other.
+            p->data = std::exchange(ours->data, {});
+            release_staged(std::exchange(ours->header, {}));
+            before = std::exchange(change->second.prepared, std::move(p));
+        } else {
+            set_change(name, p, before);
+        }
+        tx_->counted = false;
+    }
+    return *find(name);
 }
 
 // Nothing where the name came to mean something else meanwhile.
@@ -101,13 +184,7 @@ std::optional<BlobInfo> ShelfCore::try_append(std::string_view name, std::span<c
     // Pins the extent: what is written behind the end reaches nobody else, whatever becomes of the name.
     const View view = get(name, Access::read);
     const BlobInfo& old = view.info();
-    if (to.id && old.id != *to.id)
-        throw NotFoundError(fmt::format("append to '{}': blob {} is not there any more: it was replaced or renamed", name,
-                                        *to.id));
-    if (to.size && old.size != *to.size)
-        throw InvalidArgumentError(fmt::format("append to '{}': it has {} bytes, not {}: look at it again", name, old.size,
-                                               *to.size));
-    const Type type = grown(old, data.size());
+    const Type type = expect(old, data.size(), to);
     const std::uint64_t size = old.size + data.size();
     std::unique_ptr<Prepared> p = prepare(name, type, size);
     AppendTurn turn(*this, old.offset);
@@ -118,7 +195,10 @@ std::optional<BlobInfo> ShelfCore::try_append(std::string_view name, std::span<c
         if (!old.inlined) turn.take(lock);
         start_writing();
         EntryView entry;
-        if (!catalogue_->find(name, entry) || entry.fixed.id != old.id || entry.fixed.sequence != old.sequence) return {};
+        const bool there = catalogue_->find(name, entry);
+        if (const TransactionState* others = others_transaction())
+            others->refuse("append to", name, there ? &entry.fixed : nullptr);
+        if (!there || entry.fixed.id != old.id || entry.fixed.sequence != old.sequence) return {};
         Planner::require_unsealed("append to", name, entry.fixed);
         if (!old.inlined && sealing_ == old.offset)
             throw ReadOnlyError(fmt::format("append to '{}': it is just being sealed", name));
@@ -173,9 +253,10 @@ std::optional<BlobInfo> ShelfCore::try_append(std::string_view name, std::span<c
     p->entry.attr_offset = entry.fixed.attr_offset;
     p->entry.attr_size = entry.fixed.attr_size;
     const std::uint64_t now = now_ns();
-    Planner plan(*catalogue_, builder_, true);
+    Planner plan(*catalogue_, builder_, true, others_transaction());
     plan.append(p->version(), now);
     commit_built(name, now);
+    if (const auto pin = pins_.find(at); pin != pins_.end()) pin->second.header = p->entry.header_offset;
     p->header = p->data = {};
     BlobInfo result = old;
     result.type = type;

@@ -13,6 +13,7 @@
 #include "media/guarded_read.hpp"
 #include "media/log.hpp"
 #include "shelf/planner.hpp"
+#include "shelf/transaction.hpp"
 
 namespace pymm {
 
@@ -44,7 +45,9 @@ ShelfCore::ShelfCore(ShelfParts parts, Mode mode)
 }
 
 std::shared_ptr<ShelfCore> ShelfCore::open(ShelfParts parts, Mode mode) {
-    return std::shared_ptr<ShelfCore>(new ShelfCore(std::move(parts), mode));
+    std::shared_ptr<ShelfCore> core(new ShelfCore(std::move(parts), mode));
+    core->recover();
+    return core;
 }
 
 ShelfCore::~ShelfCore() {
@@ -83,6 +86,12 @@ void ShelfCore::handle_gone() noexcept {
 
 void ShelfCore::close() {
     if (forked_.load() || !open_.load()) return;
+    std::shared_ptr<TransactionState> tx;
+    {
+        std::shared_lock lock(mutex_);
+        tx = tx_;
+    }
+    if (tx) roll_back(*tx);
     if (writable() && !failed_.load()) {
         try {
             persist();
@@ -295,13 +304,15 @@ void ShelfCore::commit_one(Prepared& prepared, const std::function<void()>& chec
     const auto lock = exclusive();
     start_writing();
     if (check) check();
-    Planner plan(*catalogue_, builder_, true);
+    Planner plan(*catalogue_, builder_, true, others_transaction());
     plan.put(prepared.version(), now);
     commit_built(prepared.name, now);
     prepared.header = prepared.data = {};
 }
 
 void ShelfCore::put(std::string_view name, std::span<const std::byte> data, const Type& type) {
+    check_blob_name(name);
+    if (joins()) return put_in_transaction(prepare(name, data, type));
     if (may_be_inline(type, data.size())) {
         // What is looked at and summed is what is committed, though another thread may store to the source.
         std::array<std::byte, kMaxInline> copy;
@@ -313,27 +324,40 @@ void ShelfCore::put(std::string_view name, std::span<const std::byte> data, cons
     commit_one(*prepare(name, data, type));
 }
 
-void ShelfCore::put(std::string_view name, Staged staged) { commit_one(*prepare(name, std::move(staged))); }
+void ShelfCore::put(std::string_view name, Staged staged) {
+    check_blob_name(name);
+    auto prepared = prepare(name, std::move(staged));
+    if (joins()) put_in_transaction(std::move(prepared));
+    else commit_one(*prepared);
+}
 
 void ShelfCore::replace(std::string_view name, Staged staged, std::uint64_t id, std::uint64_t size) {
-    const auto prepared = prepare(name, std::move(staged), id);
-    commit_one(*prepared, [&] {
+    check_blob_name(name);
+    auto prepared = prepare(name, std::move(staged), id);
+    const auto check = [&] {
         EntryView entry;
-        if (catalogue_->find(name, entry) && entry.fixed.id == id && entry.fixed.size == size) return;
+        const bool there = look_up(name, entry);
+        if (const TransactionState* others = others_transaction())
+            others->refuse("replace", name, there ? &entry.fixed : nullptr);
+        if (there && entry.fixed.id == id && entry.fixed.size == size) return;
         throw NotFoundError(fmt::format("shelf '{}': replace '{}': blob {} with {} bytes is not there any more; look at it "
                                         "again", parts_.name, name, id, size));
-    });
+    };
+    if (joins()) put_in_transaction(std::move(prepared), check);
+    else commit_one(*prepared, check);
 }
 
 void ShelfCore::erase(std::string_view name) {
     check_blob_name(name);
+    std::unique_ptr<Prepared> old;  // destroyed behind the lock
     const auto lock = exclusive();
     require_writable();
     EntryView entry;
-    if (!catalogue_->find(name, entry))
+    if (!look_up(name, entry))
         throw NotFoundError(fmt::format("shelf '{}': erase '{}': no such blob", parts_.name, name));
+    if (joins()) return erase_in_transaction(name, old);
     start_writing();
-    Planner plan(*catalogue_, builder_, true);
+    Planner plan(*catalogue_, builder_, true, others_transaction());
     plan.erase(name);
     commit_built(name, now_ns());
 }
@@ -341,14 +365,16 @@ void ShelfCore::erase(std::string_view name) {
 void ShelfCore::rename(std::string_view from, std::string_view to, bool replace) {
     check_blob_name(from);
     check_blob_name(to);
+    std::unique_ptr<Prepared> old;
     const auto lock = exclusive();
     require_writable();
     EntryView entry;
-    if (!catalogue_->find(from, entry))
+    if (!look_up(from, entry))
         throw NotFoundError(fmt::format("shelf '{}': rename '{}': no such blob", parts_.name, from));
     if (from == to) return;
+    if (joins()) return rename_in_transaction(from, to, replace, old);
     start_writing();
-    Planner plan(*catalogue_, builder_, true);
+    Planner plan(*catalogue_, builder_, true, others_transaction());
     plan.rename(from, to, replace);
     commit_built(from, now_ns());
 }
@@ -396,13 +422,20 @@ std::optional<BlobInfo> ShelfCore::find(std::string_view name) {
     check_blob_name(name);
     return reading([&]() -> std::optional<BlobInfo> {
         EntryView entry;
-        if (!catalogue_->find(name, entry)) return std::nullopt;
+        if (!look_up(name, entry)) return std::nullopt;
         return info(entry);
     });
 }
 
 View ShelfCore::get(std::string_view name, Access access) {
     check_blob_name(name);
+    View view = open_view(name, access);
+    if (!recovered_ && !view.info().inlined) show_as_it_was(view);
+    if (access == Access::write && joins() && tx_->every_view) add(*tx_, view, 0, view.info().size);
+    return view;
+}
+
+View ShelfCore::open_view(std::string_view name, Access access) {
     auto state = std::make_unique<View::State>();
     const auto lock = exclusive();
     if (access == Access::write) require_writable();
@@ -413,7 +446,7 @@ View ShelfCore::get(std::string_view name, Access access) {
     try {
         for (;;) {
             refresh();
-            if (!catalogue_->find(name, entry))
+            if (!look_up(name, entry))
                 throw NotFoundError(fmt::format("shelf '{}': no blob '{}'", parts_.name, name));
             if (writable() || entry.inlined()) break;
             // Mark, then look again: a writer that gave the extent back before our mark may reuse it.
@@ -442,7 +475,7 @@ View ShelfCore::get(std::string_view name, Access access) {
                 throw ReadOnlyError(fmt::format("blob '{}' is just being sealed: get it for reading", name));
             if ((entry.fixed.flags & kEntryContentCrc) != 0) {
                 drop_checksum(name, entry.fixed.flags);
-                if (!catalogue_->find(name, entry)) assert(false);  // the lock was held
+                if (!look_up(name, entry)) assert(false);  // the lock was held
                 state->info = info(entry);
             }
             if (!catalogue_->in_session())
@@ -465,6 +498,8 @@ View ShelfCore::get(std::string_view name, Access access) {
         state->live = live_views_.add(state->data, entry.fixed.extent, state->info.name);
         Pin& pin = pins_[entry.fixed.offset];
         pin.size = std::max(pin.size, entry.fixed.extent);
+        pin.id = entry.fixed.id;
+        pin.header = entry.fixed.header_offset;
         ++pin.views;
         state->core = shared_from_this();
         state->extent = entry.fixed.extent;
@@ -514,7 +549,7 @@ void ShelfCore::for_each(std::string_view prefix, const std::function<bool(const
     std::string last;  // where to go on after another look
     bool any = false;
     reading([&] {
-        catalogue_->for_each(prefix, [&](const EntryView& entry) {
+        for_each_seen(prefix, [&](const EntryView& entry) {
             if (any && entry.name <= last) return true;
             const BlobInfo blob = info(entry);
             if (!writable()) last = entry.name, any = true;
@@ -527,7 +562,7 @@ std::uint64_t ShelfCore::size() {
     const auto lock = exclusive();
     require_open();
     refresh();
-    return catalogue_->blobs();
+    return count_seen();
 }
 
 ShelfInfo ShelfCore::stat() {
@@ -542,7 +577,7 @@ ShelfInfo ShelfCore::stat() {
     info.used = catalogue_->space().used();
     info.free = catalogue_->space().free();
     info.largest_free = catalogue_->space().largest();
-    info.blobs = catalogue_->blobs();
+    info.blobs = count_seen();
     info.sequence = catalogue_->sequence();
     info.generation = sb.generation;
     info.format_version = sb.version;

@@ -16,6 +16,7 @@
 #include <set>
 #include <shared_mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <pymm/shelf.hpp>
@@ -38,6 +39,7 @@ struct ShelfParts {
 };
 
 struct Prepared;
+struct TransactionState;
 
 /// Nanoseconds since the epoch.
 inline std::uint64_t now_ns() {
@@ -70,6 +72,8 @@ public:
     void rename(std::string_view from, std::string_view to, bool replace);
     BlobInfo append(std::string_view name, std::span<const std::byte> data, const AppendTo& to);
     Batch batch();
+    /// `handle`: of this core; the transaction keeps it.
+    Transaction transaction(Shelf handle);
     void seal(std::string_view name);
     void for_each(std::string_view prefix, const std::function<bool(const BlobInfo&)>& visit);
     std::uint64_t size();
@@ -96,9 +100,12 @@ private:
     friend class Staged;
     friend class View;
     class AppendTurn;
+    friend class Transaction;
 
     struct Pin {
         std::uint64_t size = 0;
+        std::uint64_t id = 0;      // of the blob
+        std::uint64_t header = 0;  // offset of its extent header
         std::uint32_t views = 0;
         std::uint32_t writable = 0;
         bool freed = false;  // the catalogue gave it back: release it with the last view
@@ -140,7 +147,50 @@ private:
     void drop_checksum(std::string_view name, std::uint32_t flags);
     void finish_if_unused() noexcept;
 
+    /// The entry of a name as this process sees it: an open transaction's changes count. Valid until the next change.
+    bool look_up(std::string_view name, format::EntryView& out) const;
+    /// As Catalogue::for_each, of what users may see.
+    void for_each_seen(std::string_view prefix, const std::function<bool(const format::EntryView&)>& visit) const;
+    std::uint64_t count_seen() const;
+    /// The transaction that a change of this thread does not belong to, if there is one.
+    const TransactionState* others_transaction() const noexcept { return joins() ? nullptr : tx_.get(); }
+    void drop(Prepared& prepared) noexcept;
+    void set_change(std::string_view name, std::unique_ptr<Prepared>& prepared, std::unique_ptr<Prepared>& old);
+    void erase_in_transaction(std::string_view name, std::unique_ptr<Prepared>& old);
+    void rename_in_transaction(std::string_view from, std::string_view to, bool replace, std::unique_ptr<Prepared>& old);
+    void plan_transaction(TransactionState& tx, std::uint64_t now);
+    void end_transaction(TransactionState& tx) noexcept;
+
     // These lock for themselves.
+    /// This thread has a transaction: what it changes belongs to it.
+    bool joins() const noexcept { return tx_owner_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
+    void put_in_transaction(std::unique_ptr<Prepared> prepared, const std::function<void()>& check = {});
+    BlobInfo append_in_transaction(std::string_view name, std::span<const std::byte> data, const AppendTo& to);
+    void batch_in_transaction(Batch::State& batch);
+    /// A blob's bytes that are to be saved.
+    struct ToSave {
+        std::uint64_t id, header, extent;  // offsets of extent header and data
+        std::uint64_t offset, size;
+    };
+    /// Called with the lock, which it gives up. They are nobody else's to give back from here on.
+    void save(TransactionState& tx, const std::vector<ToSave>& blobs, std::unique_lock<std::shared_mutex> lock);
+    void write_journal(TransactionState& tx, std::vector<format::JournalRange> ranges);
+    void add(TransactionState& tx, std::string_view name);
+    void add(TransactionState& tx, const View& view, std::uint64_t offset, std::uint64_t size);
+    void add_views(TransactionState& tx);
+    void commit(TransactionState& tx);
+    void roll_back(TransactionState& tx);
+    /// Brings back what transactions had saved that no process has ended. Before anybody sees the shelf.
+    void recover();
+    /// While nobody has done that: gives a view memory of its own with what is saved of its bytes.
+    void show_as_it_was(View& view);
+    /// There are journals, and nobody alive whose they are. Wants the lock.
+    bool has_orphaned_journals() const;
+    std::vector<format::JournalRange> journal_of(const format::EntryView& entry) const;
+    /// The data file's range that a journal's range means now; empty when its blob is gone.
+    format::Extent target_of(const format::JournalRange& range) const;
+    View open_view(std::string_view name, Access access);
+
     void put_inline(std::string_view name, std::span<const std::byte> data, const Type& type);
     std::unique_ptr<Prepared> prepare(std::string_view name, const Type& type, std::uint64_t size);
     // `id`: the blob's, if it has one.
@@ -199,6 +249,9 @@ private:
     std::uint64_t sealing_ = 0;                         // data offset; no writable view of it meanwhile
     std::set<std::uint64_t> appending_;                 // data offsets; nobody else appends there, nor seals
     std::condition_variable_any append_done_;
+    std::shared_ptr<TransactionState> tx_;              // the one that is open
+    std::atomic<std::thread::id> tx_owner_{};           // its thread
+    bool recovered_ = false;                            // no journals but ours
     std::uint64_t writable_uses_ = 0;                   // writable views and staged extents
     std::uint32_t handles_ = 0;
     bool locked_ = false;                               // we hold the writer's lock
@@ -233,6 +286,7 @@ struct View::State {
     std::shared_ptr<ShelfCore> core;
     BlobInfo info;
     std::vector<std::byte> value;  // by copy, when inline
+    PrivateMemory patched;         // as a transaction that was cut short found it
     std::byte* data = nullptr;
     std::uint64_t extent = 0;  // bytes pinned
     LiveViews::Node* live = nullptr;

@@ -4,7 +4,7 @@
 #include <mutex>
 #include <vector>
 
-#include "shelf/core.hpp"
+#include "shelf/transaction.hpp"
 
 namespace pymm {
 
@@ -12,6 +12,8 @@ void ShelfCore::persist_range(std::uint64_t offset, std::uint64_t size) {
     if (failed_.load())
         throw ReadOnlyError(fmt::format("shelf '{}' is read-only since an error of the media ({}); what was "
                                         "stored since may be lost", parts_.name, failure_));
+    // Its commit makes them durable. Only its own thread changes what is covered.
+    if (joins() && tx_->covers(offset, size)) return;
     guarded([&] { parts_.data->persist(offset, size); });
 }
 

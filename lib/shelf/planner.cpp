@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "shelf/transaction.hpp"
+
 namespace pymm {
 
 using namespace format;
@@ -39,7 +41,9 @@ void Planner::extents(const Entry& e, void (CommitBuilder::*record)(Extent)) {
     }
 }
 
-void Planner::give_back(const Entry& entry) { extents(entry, &CommitBuilder::free); }
+void Planner::refuse(const char* operation, std::string_view name, const Known& old) const {
+    if (others_ != nullptr) others_->refuse(operation, name, old.exists ? &old.fixed : nullptr);
+}
 
 void Planner::require_unsealed(const char* operation, std::string_view name, const Entry& entry) {
     if ((entry.flags & kEntrySealed) == 0) return;
@@ -49,13 +53,14 @@ void Planner::require_unsealed(const char* operation, std::string_view name, con
 
 void Planner::put(const Version& version, std::uint64_t now_ns) {
     const Known old = look_up(version.name, false);
+    refuse("put", version.name, old);
     if (old.exists) require_unsealed("put", version.name, old.fixed);
     Entry entry = version.entry;
     entry.sequence = catalogue_.sequence() + 1;
     entry.created_ns = old.exists ? old.fixed.created_ns : now_ns;
     entry.modified_ns = now_ns;
     if (old.exists) give_back(old.fixed);
-    extents(entry, &CommitBuilder::alloc);
+    take(entry);
     builder_.put(entry, version.name, version.type, version.value, !old.exists);
     if (!single_)
         remember(version.name, {true, entry, {version.type.begin(), version.type.end()},
@@ -64,6 +69,7 @@ void Planner::put(const Version& version, std::uint64_t now_ns) {
 
 void Planner::append(const Version& version, std::uint64_t now_ns) {
     const Known known = look_up(version.name, false);
+    refuse("append to", version.name, known);
     if (!known.exists) throw NotFoundError(fmt::format("append to '{}': no such blob", version.name));
     const Entry& old = known.fixed;
     require_unsealed("append to", version.name, old);
@@ -82,6 +88,7 @@ void Planner::append(const Version& version, std::uint64_t now_ns) {
 void Planner::erase(std::string_view name) {
     const Known old = look_up(name, false);
     if (!old.exists) throw NotFoundError(fmt::format("erase '{}': no such blob", name));
+    refuse("erase", name, old);
     give_back(old.fixed);
     builder_.erase(name);
     remember(name, {});
@@ -91,7 +98,9 @@ void Planner::rename(std::string_view from, std::string_view to, bool replace) {
     Known moved = look_up(from, true);
     if (!moved.exists) throw NotFoundError(fmt::format("rename '{}': no such blob", from));
     if (from == to) return;
+    refuse("rename", from, moved);
     const Known old = look_up(to, false);
+    refuse("rename to", to, old);
     if (old.exists && !replace)
         throw ExistsError(fmt::format("rename '{}' to '{}': the new name is taken; ask for it to be "
                                       "replaced, or erase it first", from, to));

@@ -10,6 +10,8 @@
 
 namespace pymm {
 
+struct TransactionState;
+
 /// What a name is to mean: an entry, all but sequence and times.
 struct Version {
     std::string_view name;
@@ -23,8 +25,9 @@ struct Version {
 class Planner {
 public:
     /// `single`: only one operation will come, so nothing has to be remembered.
-    Planner(const Catalogue& catalogue, CommitBuilder& builder, bool single)
-        : catalogue_(catalogue), builder_(builder), single_(single) {
+    /// `others`: another thread's transaction, whose names and extents are not to be touched: BusyError.
+    Planner(const Catalogue& catalogue, CommitBuilder& builder, bool single, const TransactionState* others = nullptr)
+        : catalogue_(catalogue), builder_(builder), single_(single), others_(others) {
         builder_.clear();
     }
 
@@ -35,6 +38,10 @@ public:
     void rename(std::string_view from, std::string_view to, bool replace);
     /// The same version under other flags, and perhaps with a checksum: its extents stay where they are.
     void mark(std::string_view name, std::uint32_t flags, std::uint32_t content_crc);
+
+    // For those that say themselves what names mean: the extents of an entry are given back, or taken.
+    void give_back(const format::Entry& entry) { extents(entry, &CommitBuilder::free); }
+    void take(const format::Entry& entry) { extents(entry, &CommitBuilder::alloc); }
 
     /// Throws ReadOnlyError when the entry that bears the name is sealed.
     static void require_unsealed(const char* operation, std::string_view name, const format::Entry& entry);
@@ -48,12 +55,13 @@ private:
     };
     Known look_up(std::string_view name, bool with_bytes) const;
     void remember(std::string_view name, Known known);
-    void give_back(const format::Entry& entry);
+    void refuse(const char* operation, std::string_view name, const Known& old) const;
     void extents(const format::Entry& entry, void (CommitBuilder::*record)(format::Extent));
 
     const Catalogue& catalogue_;
     CommitBuilder& builder_;
     bool single_;
+    const TransactionState* others_;
     std::unordered_map<std::string, Known> known_;
 };
 

@@ -113,14 +113,13 @@ void ShelfCore::put_inline(std::string_view name, std::span<const std::byte> dat
     const auto lock = exclusive();
     start_writing();
     version.entry.id = catalogue_->take_id();
-    Planner plan(*catalogue_, builder_, true);
+    Planner plan(*catalogue_, builder_, true, others_transaction());
     plan.put(version, now);
     commit_built(name, now);
 }
 
 // Everything but the bytes: checks, entry, and for small blobs one extent for header and data.
 std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, const Type& type, std::uint64_t size) {
-    check_blob_name(name);
     check_type(name, type, size);
     auto p = std::make_unique<Prepared>(shared_from_this());
     p->name = name;

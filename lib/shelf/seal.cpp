@@ -14,6 +14,7 @@
 #include "media/guarded_read.hpp"
 #include "shelf/core.hpp"
 #include "shelf/planner.hpp"
+#include "shelf/transaction.hpp"
 
 namespace pymm {
 
@@ -92,6 +93,14 @@ void ShelfCore::refuse_sealed(std::string_view name, std::uint64_t size) {
 }
 
 void ShelfCore::drop_checksum(std::string_view name, std::uint32_t flags) {
+    if (tx_) {
+        const auto it = tx_->changes.find(name);
+        if (it != tx_->changes.end() && it->second.prepared) {
+            it->second.prepared->entry.flags &= ~kEntryContentCrc;  // which no commit has claimed
+            return;
+        }
+        if (it != tx_->changes.end()) name = it->second.origin;
+    }
     start_writing();
     Planner plan(*catalogue_, builder_, true);
     plan.mark(name, flags & ~kEntryContentCrc, 0);
@@ -100,11 +109,18 @@ void ShelfCore::drop_checksum(std::string_view name, std::uint32_t flags) {
 
 void ShelfCore::seal(std::string_view name) {
     require_not_forked();
+    if (joins())
+        throw InvalidArgumentError(fmt::format("shelf '{}': seal '{}': not inside a transaction; seal it before, or behind "
+                                               "its end", parts_.name, name));
     const std::lock_guard one(seal_mutex_);
     for (;;) {
         {
             const auto lock = exclusive();
             require_writable();
+        }
+        if (const auto lock = exclusive(); const TransactionState* others = others_transaction()) {
+            EntryView entry;
+            others->refuse("seal", name, catalogue_->find(name, entry) ? &entry.fixed : nullptr);
         }
         // Pins the extent, so that it stays this blob's while it is read without the lock.
         const View view = get(name, Access::read);

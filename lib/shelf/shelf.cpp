@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <pymm/shelf.hpp>
+#include <pymm/transaction.hpp>
 #include <pymm/version.hpp>
 
 #include "format/names.hpp"
@@ -61,6 +62,7 @@ BlobInfo Shelf::append(std::string_view name, std::span<const std::byte> data, c
 }
 void Shelf::seal(std::string_view name) { core().seal(name); }
 Batch Shelf::batch() { return core().batch(); }
+Transaction Shelf::transaction() { return core().transaction(*this); }
 
 void Shelf::for_each(std::string_view prefix, const std::function<bool(const BlobInfo&)>& visit) const {
     core().for_each(prefix, visit);

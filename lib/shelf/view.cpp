@@ -92,7 +92,8 @@ PrivateMemory View::private_memory() const {
     const BlobInfo& blob = info();
     PrivateMemory memory;
     memory.size_ = blob.size;
-    if (!blob.inlined && blob.size >= kPage && blob.offset % kPage == 0) {
+    const bool patched = !state_->patched.bytes().empty();
+    if (!blob.inlined && !patched && blob.size >= kPage && blob.offset % kPage == 0) {
         const std::uint64_t whole = round_up(blob.size, kPage);
         memory.data_ = state_->core->parts_.data->map_private(blob.offset, whole);
         if (memory.data_ != nullptr) {
@@ -220,11 +221,13 @@ namespace {
 
 void Batch::put(std::string_view name, std::span<const std::byte> data, const Type& type) {
     if (!state_) empty_batch();
+    check_blob_name(name);
     state_->ops.push_back({State::Op::put, std::string(name), {}, state_->core->prepare(name, data, type)});
 }
 
 void Batch::put(std::string_view name, Staged staged) {
     if (!state_) empty_batch();
+    check_blob_name(name);
     state_->ops.push_back({State::Op::put, std::string(name), {}, state_->core->prepare(name, std::move(staged))});
 }
 
@@ -244,13 +247,15 @@ void Batch::rename(std::string_view from, std::string_view to) {
 void Batch::commit() {
     if (!state_) empty_batch();
     ShelfCore& core = *state_->core;
-    {
+    if (core.joins()) {
+        core.batch_in_transaction(*state_);
+    } else {
         const auto lock = core.exclusive();
         core.require_writable();
         if (!state_->ops.empty()) {
             core.start_writing();
             const std::uint64_t now = now_ns();
-            Planner plan(*core.catalogue_, core.builder_, state_->ops.size() == 1);
+            Planner plan(*core.catalogue_, core.builder_, state_->ops.size() == 1, core.others_transaction());
             for (const State::Op& op : state_->ops) {
                 if (op.what == State::Op::put) plan.put(op.prepared->version(), now);
                 else if (op.what == State::Op::erase) plan.erase(op.name);

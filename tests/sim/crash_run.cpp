@@ -5,6 +5,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include <pymm/transaction.hpp>
+
 #include "shelf/core.hpp"
 #include "sim/image_shelf.hpp"
 
@@ -62,6 +64,9 @@ public:
     }
     void drain() override {
         if (step([](std::uint64_t) {}, 0)) MediaRef::drain();
+    }
+    void show(std::uint64_t offset, const void* source, std::size_t size) noexcept override {
+        if (!kill_->dead) MediaRef::show(offset, source, size);
     }
 
 private:
@@ -276,6 +281,56 @@ bool CrashRun::batch(const std::vector<BatchOp>& ops) {
                 batch.rename(op.name, op.to);
         }
         batch.commit();
+    });
+}
+
+bool CrashRun::transaction(const std::vector<TransactionOp>& ops, bool commit) {
+    using Op = TransactionOp;
+    State next = state_;
+    std::vector<Value> values;
+    for (const Op& op : ops) {
+        values.push_back(make_value(op.size, ++value_));
+        if (op.what == Op::put) {
+            next[op.name] = values.back();
+        } else if (op.what == Op::erase) {
+            next.erase(op.name);
+        } else if (op.what == Op::rename) {
+            auto node = next.extract(op.name);
+            next.erase(op.to);
+            node.key() = op.to;
+            next.insert(std::move(node));
+        } else {
+            // All that takes part is durable in the end, also what was stored before.
+            Value& value = next.at(op.name);
+            const auto at = static_cast<std::ptrdiff_t>(op.offset), end = at + static_cast<std::ptrdiff_t>(op.size);
+            std::vector<std::byte> now(value.stored.empty() ? value.bytes : value.stored.back());
+            std::copy(values.back().bytes.begin(), values.back().bytes.end(), now.begin() + at);
+            for (std::vector<std::byte>& old : value.stored) std::copy(now.begin() + at, now.begin() + end, old.begin() + at);
+            std::copy(now.begin() + at, now.begin() + end, value.bytes.begin() + at);
+            std::erase(value.stored, value.bytes);
+        }
+    }
+    return change(commit ? std::move(next) : state_, [&] {
+        Transaction tx = shelf_.transaction();
+        for (std::size_t i = 0; i < ops.size(); ++i) {
+            const Op& op = ops[i];
+            if (op.what == Op::put) {
+                shelf_.put(op.name, values[i].bytes, values[i].type);
+            } else if (op.what == Op::erase) {
+                shelf_.erase(op.name);
+            } else if (op.what == Op::rename) {
+                shelf_.rename(op.name, op.to, true);
+            } else {
+                View view = shelf_.get(op.name, Access::write);
+                if (op.whole) tx.add(op.name);
+                else tx.add(view, op.offset, op.size);
+                fill(view, op.offset, values[i].bytes);
+            }
+            machine_.cut();
+            require_alive();
+        }
+        if (commit) tx.commit();
+        else tx.rollback();
     });
 }
 

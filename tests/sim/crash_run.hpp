@@ -104,6 +104,16 @@ public:
         std::uint64_t size = 0;
     };
     bool batch(const std::vector<BatchOp>& ops);
+    struct TransactionOp {
+        enum { put, erase, rename, store } what;
+        std::string name;
+        std::string to;
+        std::uint64_t size = 0;    // of the value, or of what is stored
+        std::uint64_t offset = 0;  // store
+        bool whole = false;        // store: all of the blob takes part, not just these bytes
+    };
+    /// Together or not at all; not at all without `commit`.
+    bool transaction(const std::vector<TransactionOp>& ops, bool commit);
     /// Stores through a writable view; durable when `persist`, else whenever.
     bool store(const std::string& name, std::uint64_t offset, std::uint64_t size, bool persist);
     void persist();

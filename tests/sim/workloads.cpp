@@ -13,6 +13,7 @@ CrashTotals g_totals;
 using Clock = std::chrono::steady_clock;
 const Clock::time_point g_start = Clock::now();
 using BatchOp = CrashRun::BatchOp;
+using TxOp = CrashRun::TransactionOp;
 }  // namespace
 
 bool thorough() { return std::getenv("PYMM_TEST_LONG") != nullptr; }
@@ -101,6 +102,28 @@ const std::vector<Step>& steps() {
              c.put("w", 4500);
              c.store("w", 100, 3000, false);
              c.persist();
+         }},
+        {"transaction", [](CrashRun& c) {
+             c.put("y", 5000);
+             c.put("z", 700);
+             c.transaction({{TxOp::store, "y", "", 3000, 64, false},
+                            {TxOp::put, "p", "", 600},
+                            {TxOp::store, "z", "", 8, 16, true},
+                            {TxOp::store, "y", "", 8, 4000, true},
+                            {TxOp::store, "p", "", 100, 50, false},
+                            {TxOp::put, "q", "", 30},
+                            {TxOp::rename, "z", "r", 0},
+                            {TxOp::erase, "p", "", 0}}, true);
+         }},
+        {"rollback", [](CrashRun& c) {
+             c.put("y", 5000);
+             c.put("z", 700);
+             c.store("y", 8, 40, false);
+             c.transaction({{TxOp::store, "y", "", 4500, 100, true},
+                            {TxOp::erase, "y", "", 0},
+                            {TxOp::put, "y", "", 4500},
+                            {TxOp::store, "z", "", 20, 100, false}}, false);
+             c.store("z", 100, 8, true);
          }},
         {"seal", [](CrashRun& c) {
              if (c.state().count("s")) c.erase("s");

@@ -12,6 +12,7 @@
 #include <pymm/map.hpp>
 #include <pymm/namespace.hpp>
 #include <pymm/shelf.hpp>
+#include <pymm/transaction.hpp>
 #include <pymm/tree.hpp>
 #include <pymm/type.hpp>
 #include <pymm/version.hpp>

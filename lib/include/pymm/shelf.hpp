@@ -30,6 +30,7 @@ namespace pymm {
 
 class ShelfCore;  // internal
 class PrivateMemory;
+class Transaction;
 
 enum class Mode { read_only, read_write };
 enum class Access { read, write };
@@ -295,6 +296,8 @@ public:
     /// somebody else has put or replaced it meanwhile; else what put() throws. Then nothing has changed.
     void replace(std::string_view name, Staged staged, std::uint64_t id, std::uint64_t size);
     Batch batch();
+    /// Begins a transaction: <pymm/transaction.hpp>. Throws BusyError when another thread has one, ReadOnlyError.
+    Transaction transaction();
 
     /// Makes a blob immutable, and records a checksum of its bytes, which a scrub verifies. From the return
     /// on, durably: no writable view of it, no put and no rename over its name; erase it first. It may be

@@ -1,0 +1,144 @@
+// What a transaction leaves behind that its process did not end: journals. They are undone by the next open for
+// writing; until then readers see the shelf as it was.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "format/journal.hpp"
+#include "format/names.hpp"
+#include "media/guarded_read.hpp"
+#include "media/log.hpp"
+#include "shelf/planner.hpp"
+#include "shelf/transaction.hpp"
+
+namespace pymm {
+
+using namespace format;
+
+std::vector<JournalRange> ShelfCore::journal_of(const EntryView& entry) const {
+    const Media& media = *parts_.data;
+    std::vector<JournalRange> ranges;
+    const char* problem = entry.inlined() ? "no extent" : read_journal(media, entry.fixed.offset, entry.fixed.size, ranges);
+    if (problem != nullptr)
+        throw CorruptError(fmt::format("{}: journal of a transaction at offset {}: {}: what the transaction had changed "
+                                       "cannot be undone; run a check of the shelf", media.name(), entry.fixed.offset,
+                                       problem));
+    return ranges;
+}
+
+Extent ShelfCore::target_of(const JournalRange& range) const {
+    const Media& media = *parts_.data;
+    const auto inside = [&](std::uint64_t offset, std::uint64_t extent) {
+        return range.offset >= offset && range.offset - offset <= extent && range.size <= extent - (range.offset - offset);
+    };
+    if (range.header >= kDataStart && range.header % kLine == 0 && range.header < media.size()) {
+        std::vector<std::byte> bytes(std::min<std::uint64_t>(media.size() - range.header, extent_header_size(kMaxName, kMaxType)));
+        guarded_copy(bytes.data(), media, range.header, bytes.size(), "extent header");
+        ExtentHeaderView header;
+        if (decode_extent_header(bytes, range.header, catalogue_->root().uuid, header) == nullptr &&
+            header.fixed.id == range.id && inside(header.fixed.offset, header.fixed.extent))
+            return {range.offset, range.size};
+    }
+    // A repair may have given the blob another header, or another id; its data stays where it is.
+    Extent found{};
+    catalogue_->for_each({}, [&](const EntryView& entry) {
+        if (entry.inlined() || is_internal_name(entry.name) || !inside(entry.fixed.offset, entry.fixed.extent)) return true;
+        found = {range.offset, range.size};
+        return false;
+    });
+    return found;
+}
+
+void ShelfCore::recover() {
+    if (!writable() || (catalogue_->root().flags & kSuperblockClean) != 0) {
+        recovered_ = writable();
+        return;
+    }
+    const std::string_view prefix(kJournalName, kJournalNameSize);
+    std::vector<std::string> journals;
+    const auto lock = exclusive();
+    catalogue_->for_each(prefix, [&](const EntryView& entry) {
+        journals.emplace_back(entry.name);
+        return true;
+    });
+    if (journals.empty() || !catalogue_->writes_allowed()) {
+        recovered_ = journals.empty();
+        return;
+    }
+    start_writing();
+    Media& media = *parts_.data;
+    // All are looked at before the first store. Each is idempotent, and their ranges are disjoint: they are what one
+    // transaction saved, and may be cut short and begun anew at any store.
+    std::vector<std::pair<Extent, std::uint64_t>> copies;  // to, from
+    for (const std::string& name : journals) {
+        EntryView entry;
+        if (!catalogue_->find(name, entry)) continue;
+        for (const JournalRange& range : journal_of(entry)) {
+            const Extent to = target_of(range);
+            if (to.size != 0) copies.emplace_back(to, entry.fixed.offset + range.data);
+            else log().warn("shelf '{}': a transaction had changed {} bytes at offset {}, which are no blob's any more",
+                            parts_.name, range.size, range.offset);
+        }
+    }
+    guarded([&] {
+        for (const auto& [to, from] : copies) media.write(to.offset, media.data() + from, to.size);
+        media.drain();
+    });
+    Planner plan(*catalogue_, builder_, true);
+    for (const std::string& name : journals) plan.erase(name);
+    commit_built("(recovery)", now_ns());
+    recovered_ = true;
+    log().info("shelf '{}': a transaction was cut short: what it had changed is as it was before", parts_.name);
+}
+
+bool ShelfCore::has_orphaned_journals() const {
+    EntryView entry;
+    return catalogue_->find(journal_name(0), entry) && (writable() || !parts_.lease->writer_alive());
+}
+
+// Beside a writer that comes meanwhile: what was read counts only if nothing was committed since.
+void ShelfCore::show_as_it_was(View& view) {
+    const BlobInfo& blob = view.info();
+    for (int tries = 3;; --tries) {
+        std::uint64_t known;
+        {
+            const auto lock = exclusive();
+            refresh();
+            if (!has_orphaned_journals()) return;
+            known = catalogue_->sequence();
+        }
+        PrivateMemory memory = view.private_memory();
+        bool any = false;
+        const auto lock = exclusive();
+        try {
+            EntryView entry;
+            for (std::uint32_t n = 0; catalogue_->find(journal_name(n), entry); ++n) {
+                const std::uint64_t at = entry.fixed.offset;
+                for (const JournalRange& r : journal_of(entry)) {
+                    const std::uint64_t begin = std::max(r.offset, blob.offset);
+                    const std::uint64_t end = std::min(r.offset + r.size, blob.offset + blob.size);
+                    if (begin >= end) continue;
+                    guarded_copy(memory.bytes().data() + (begin - blob.offset), *parts_.data, at + r.data + (begin - r.offset),
+                                 end - begin, "journal of a transaction");
+                    any = true;
+                }
+            }
+        } catch (const CorruptError&) {
+            refresh();
+            if (tries == 0 || catalogue_->sequence() == known) throw;
+            continue;
+        }
+        refresh();
+        if (catalogue_->sequence() != known) continue;
+        if (any) {
+            view.state_->patched = std::move(memory);
+            view.state_->data = view.state_->patched.bytes().data();
+        }
+        return;
+    }
+}
+
+}  // namespace pymm

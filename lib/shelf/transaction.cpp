@@ -1,0 +1,557 @@
+// Transactions: what a thread stores and changes by name becomes durable by one commit (docs/DESIGN.md, "Transactions").
+#include "shelf/transaction.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <mutex>
+
+#include "format/crc32c.hpp"
+#include "format/journal.hpp"
+#include "format/names.hpp"
+#include "media/guarded_read.hpp"
+#include "media/log.hpp"
+#include "shelf/planner.hpp"
+
+namespace pymm {
+
+using namespace format;
+
+namespace {
+
+// A journal up to this size is put together in DRAM, and written at once.
+constexpr std::uint64_t kSmallJournal = 64 << 10;
+
+EntryView view_of(const Prepared& prepared) {
+    EntryView entry;
+    entry.fixed = prepared.entry;
+    entry.name = prepared.name;
+    entry.type = prepared.type;
+    entry.value = prepared.value;
+    return entry;
+}
+
+}  // namespace
+
+// ---- State ------------------------------------------------------------------------------------------
+
+bool TransactionState::covers(std::uint64_t offset, std::uint64_t size) const noexcept {
+    auto it = covered.upper_bound(offset);
+    if (it == covered.begin()) return size == 0;
+    --it;
+    return offset + size <= it->second;
+}
+
+std::vector<Extent> TransactionState::uncovered(std::uint64_t offset, std::uint64_t size) const {
+    std::vector<Extent> pieces;
+    std::uint64_t at = offset;
+    const std::uint64_t end = offset + size;
+    auto it = covered.upper_bound(at);
+    if (it != covered.begin()) at = std::max(at, std::prev(it)->second);
+    for (; at < end; ++it) {
+        const std::uint64_t next = it == covered.end() ? end : std::min(end, it->first);
+        if (next > at) pieces.push_back({at, next - at});
+        if (it == covered.end()) break;
+        at = it->second;
+    }
+    return pieces;
+}
+
+void TransactionState::cover(std::uint64_t offset, std::uint64_t size) {
+    std::uint64_t end = offset + size;
+    auto it = covered.upper_bound(offset);
+    if (it != covered.begin() && std::prev(it)->second >= offset) {
+        --it;
+        offset = it->first;
+        end = std::max(end, it->second);
+        it = covered.erase(it);
+    }
+    while (it != covered.end() && it->first <= end) {
+        end = std::max(end, it->second);
+        it = covered.erase(it);
+    }
+    covered[offset] = end;
+}
+
+void TransactionState::refuse(const char* operation, std::string_view name, const Entry* old) const {
+    if (!changes.contains(name) && (old == nullptr || (old->flags & kEntryInline) != 0 || !extents.contains(old->offset)))
+        return;
+    throw BusyError(fmt::format("{} '{}': it takes part in a transaction of another thread; wait for its end", operation,
+                                name));
+}
+
+// ---- The handle ---------------------------------------------------------------------------------------
+
+Transaction::Transaction(std::shared_ptr<Inner> inner) noexcept : inner_(std::move(inner)) {}
+
+Transaction::~Transaction() {
+    if (!inner_ || inner_->state->ended) return;
+    try {
+        rollback();
+    } catch (const std::exception& e) {
+        log().error("shelf '{}': rolling a transaction back: {}", inner_->core->name(), e.what());
+    }
+}
+
+Transaction& Transaction::operator=(Transaction&& other) noexcept {
+    if (this != &other) {
+        Transaction old(std::move(*this));
+        inner_ = std::move(other.inner_);
+    }
+    return *this;
+}
+
+Transaction::Inner& Transaction::inner() const {
+    if (!inner_) throw InvalidArgumentError("transaction: it has ended, or never began");
+    if (inner_->state->ended)
+        throw ClosedError(fmt::format("transaction: it was rolled back when shelf '{}' was closed", inner_->core->name()));
+    return *inner_;
+}
+
+void Transaction::add(std::string_view name) {
+    check_blob_name(name);
+    inner().core->add(*inner().state, name);
+}
+void Transaction::add(const View& view) { add(view, 0, view.info().size); }
+void Transaction::add(const View& view, std::uint64_t offset, std::uint64_t size) {
+    inner().core->add(*inner().state, view, offset, size);
+}
+void Transaction::add_views() { inner().core->add_views(*inner().state); }
+
+void Transaction::commit() {
+    const Inner& in = inner();
+    if (in.state->doomed)
+        throw InvalidArgumentError(fmt::format("shelf '{}': a transaction inside this one was rolled back, so this can only "
+                                               "be rolled back, too", in.core->name()));
+    if (!in.joined) in.core->commit(*in.state);
+    inner_.reset();
+}
+
+void Transaction::rollback() {
+    const Inner& in = inner();
+    const std::shared_ptr<Inner> last = inner_;
+    inner_.reset();
+    if (in.joined) in.state->doomed = true;
+    else in.core->roll_back(*in.state);
+}
+
+Transaction ShelfCore::transaction(Shelf handle) {
+    auto inner = std::make_shared<Transaction::Inner>();
+    inner->shelf = std::move(handle);
+    inner->core = shared_from_this();
+    const auto lock = exclusive();
+    require_writable();
+    if (tx_) {
+        if (!joins())
+            throw BusyError(fmt::format("shelf '{}': another thread has a transaction; wait for its end", parts_.name));
+        inner->state = tx_;
+        inner->joined = true;
+    } else {
+        inner->state = std::make_shared<TransactionState>();
+        tx_ = inner->state;
+        tx_owner_ = std::this_thread::get_id();
+    }
+    return Transaction(std::move(inner));
+}
+
+void ShelfCore::end_transaction(TransactionState& tx) noexcept {
+    tx.ended = true;
+    tx_.reset();
+    tx_owner_ = std::thread::id();
+}
+
+// ---- Names ------------------------------------------------------------------------------------------
+
+bool ShelfCore::look_up(std::string_view name, EntryView& out) const {
+    if (!tx_) return catalogue_->find(name, out);
+    const auto it = tx_->changes.find(name);
+    if (it == tx_->changes.end()) return catalogue_->find(name, out);
+    const TransactionState::Change& change = it->second;
+    switch (change.what) {
+        case TransactionState::Change::erased: return false;
+        case TransactionState::Change::put: out = view_of(*change.prepared); break;
+        case TransactionState::Change::moved:
+            if (!catalogue_->find(change.origin, out)) return false;
+            break;
+    }
+    out.name = it->first;
+    return true;
+}
+
+void ShelfCore::for_each_seen(std::string_view prefix, const std::function<bool(const EntryView&)>& visit) const {
+    if (!tx_) {
+        catalogue_->for_each(prefix, [&](const EntryView& entry) { return is_internal_name(entry.name) || visit(entry); });
+        return;
+    }
+    auto it = tx_->changes.lower_bound(prefix);
+    const auto end = tx_->changes.end();
+    bool go_on = true;
+    // Those of the transaction up to `name`, or all.
+    const auto changed = [&](const std::string_view* name) {
+        for (; go_on && it != end && it->first.starts_with(prefix) && (name == nullptr || it->first <= *name); ++it) {
+            EntryView entry;
+            if (look_up(it->first, entry)) go_on = visit(entry);
+        }
+        return go_on;
+    };
+    catalogue_->for_each(prefix, [&](const EntryView& entry) {
+        if (is_internal_name(entry.name)) return true;
+        const bool ours = tx_->changes.contains(entry.name);
+        const std::string_view name = entry.name;
+        return changed(&name) && (ours || (go_on = visit(entry)));
+    });
+    changed(nullptr);
+}
+
+std::uint64_t ShelfCore::count_seen() const {
+    EntryView entry;
+    std::uint64_t blobs = catalogue_->blobs();
+    if (!tx_) {
+        if (!recovered_)
+            for (std::uint32_t n = 0; blobs != 0 && catalogue_->find(journal_name(n), entry); ++n) --blobs;
+        return blobs;
+    }
+    TransactionState& tx = *tx_;
+    if (!tx.counted || tx.counted_at != catalogue_->sequence()) {
+        tx.more = -static_cast<std::int64_t>(tx.journals);
+        for (const auto& [name, change] : tx.changes)
+            tx.more += (change.what != TransactionState::Change::erased ? 1 : 0) - (catalogue_->find(name, entry) ? 1 : 0);
+        tx.counted = true;
+        tx.counted_at = catalogue_->sequence();
+    }
+    return blobs + static_cast<std::uint64_t>(tx.more);
+}
+
+// Gives the space of a version back that no commit has named; behind its views, where there are any.
+void ShelfCore::drop(Prepared& p) noexcept {
+    const auto pin = pins_.find(p.data.offset);
+    if (p.data.size != 0) touched_.erase(p.data.offset);
+    if (p.data.size != 0 && pin != pins_.end()) {
+        pin->second.freed = true;
+        p.data = {};
+    }
+    release_staged(p.data);
+    release_staged(p.header);
+    p.data = p.header = {};
+}
+
+// Takes `prepared`, unless it throws. `old`: what is to be destroyed behind the lock.
+void ShelfCore::set_change(std::string_view name, std::unique_ptr<Prepared>& prepared, std::unique_ptr<Prepared>& old) {
+    EntryView entry;
+    if (look_up(name, entry)) Planner::require_unsealed("put", name, entry.fixed);
+    auto& change = tx_->changes[std::string(name)];
+    old = std::move(change.prepared);
+    if (old) drop(*old);
+    change = {TransactionState::Change::put, std::move(prepared), {}};
+    tx_->counted = false;
+}
+
+void ShelfCore::put_in_transaction(std::unique_ptr<Prepared> prepared, const std::function<void()>& check) {
+    std::unique_ptr<Prepared> old;
+    prepared->entry.created_ns = prepared->entry.modified_ns = now_ns();
+    const std::string name = prepared->name;
+    const auto lock = exclusive();
+    require_writable();
+    if (check) check();
+    set_change(name, prepared, old);
+}
+
+void ShelfCore::erase_in_transaction(std::string_view name, std::unique_ptr<Prepared>& old) {
+    EntryView entry;
+    const bool known = catalogue_->find(name, entry);
+    auto it = tx_->changes.find(name);
+    if (it != tx_->changes.end()) {
+        old = std::move(it->second.prepared);
+        if (old) drop(*old);
+    }
+    if (known) tx_->changes[std::string(name)] = {};
+    else if (it != tx_->changes.end()) tx_->changes.erase(it);
+    tx_->counted = false;
+}
+
+void ShelfCore::rename_in_transaction(std::string_view from, std::string_view to, bool replace,
+                                      std::unique_ptr<Prepared>& old) {
+    using Change = TransactionState::Change;
+    EntryView entry;
+    if (look_up(to, entry)) {
+        if (!replace)
+            throw ExistsError(fmt::format("rename '{}' to '{}': the new name is taken; ask for it to be replaced, or erase "
+                                          "it first", from, to));
+        Planner::require_unsealed("rename to", to, entry.fixed);
+    }
+    Change moved{Change::moved, nullptr, std::string(from)};
+    if (const auto it = tx_->changes.find(from); it != tx_->changes.end()) moved = std::move(it->second);
+    if (moved.prepared) moved.prepared->name = to;
+    erase_in_transaction(to, old);
+    std::unique_ptr<Prepared> none;
+    erase_in_transaction(from, none);
+    // Back under its own name it is no change.
+    if (moved.what == Change::moved && moved.origin == to) tx_->changes.erase(std::string(to));
+    else tx_->changes[std::string(to)] = std::move(moved);
+}
+
+// All of it or nothing, though a transaction takes changes one by one.
+void ShelfCore::batch_in_transaction(Batch::State& batch) {
+    using Op = Batch::State::Op;
+    std::vector<std::unique_ptr<Prepared>> old(batch.ops.size());
+    const auto lock = exclusive();
+    require_writable();
+    std::map<std::string, bool, std::less<>> there;
+    const auto exists = [&](const std::string& name) {
+        EntryView entry;
+        const auto it = there.find(name);
+        return it != there.end() ? it->second : look_up(name, entry);
+    };
+    const auto unsealed = [&](const char* what, const std::string& name) {
+        EntryView entry;
+        if (!there.contains(name) && look_up(name, entry)) Planner::require_unsealed(what, name, entry.fixed);
+    };
+    for (const Op& op : batch.ops) {
+        if (op.what == Op::put) {
+            unsealed("put", op.name);
+            there[op.name] = true;
+            continue;
+        }
+        const bool rename = op.what == Op::rename;
+        if (!exists(op.name))
+            throw NotFoundError(fmt::format("{} '{}': no such blob", rename ? "rename" : "erase", op.name));
+        if (rename && op.name != op.to) unsealed("rename to", op.to);
+        there[op.name] = false;
+        if (rename) there[op.to] = true;
+    }
+    const std::uint64_t now = now_ns();
+    for (std::size_t i = 0; i < batch.ops.size(); ++i) {
+        Op& op = batch.ops[i];
+        if (op.what == Op::put) {
+            op.prepared->entry.created_ns = op.prepared->entry.modified_ns = now;
+            set_change(op.name, op.prepared, old[i]);
+        } else if (op.what == Op::erase) {
+            erase_in_transaction(op.name, old[i]);
+        } else if (op.name != op.to) {
+            rename_in_transaction(op.name, op.to, true, old[i]);
+        }
+    }
+}
+
+// ---- Stores -----------------------------------------------------------------------------------------
+
+void ShelfCore::add(TransactionState& tx, std::string_view name) {
+    auto lock = exclusive();
+    require_writable();
+    EntryView entry;
+    if (!look_up(name, entry))
+        throw NotFoundError(fmt::format("shelf '{}': transaction: no blob '{}'", parts_.name, name));
+    const auto change = tx.changes.find(name);
+    const bool put = change != tx.changes.end() && change->second.prepared;
+    const Entry& e = entry.fixed;
+    if (put || entry.inlined() || (e.flags & kEntrySealed) != 0) return;
+    const Kind kind = info(entry).type.kind;
+    if (!is_array(kind) && kind != Kind::raw) return;
+    save(tx, {{e.id, e.header_offset, e.offset, e.offset, e.size}}, std::move(lock));
+}
+
+void ShelfCore::add(TransactionState& tx, const View& view, std::uint64_t offset, std::uint64_t size) {
+    const BlobInfo& blob = view.info();
+    if (view.state_->core.get() != this)
+        throw InvalidArgumentError(fmt::format("transaction: '{}' is a view of another shelf", blob.name));
+    if (offset > blob.size || size > blob.size - offset)
+        throw InvalidArgumentError(fmt::format("transaction: '{}': {} bytes from {} reach outside its {} bytes", blob.name,
+                                               size, offset, blob.size));
+    if (!view.is_writable() || blob.inlined || size == 0) return;
+    auto lock = exclusive();
+    require_writable();
+    const auto fresh = [&](const auto& change) {
+        return change.second.prepared && change.second.prepared->data.offset == blob.offset;
+    };
+    if (std::any_of(tx.changes.begin(), tx.changes.end(), fresh)) return;
+    const Pin& pin = pins_.at(blob.offset);
+    if (pin.freed)
+        throw InvalidArgumentError(fmt::format("transaction: this is a view of a former '{}', which was replaced or erased: "
+                                               "get it anew", blob.name));
+    save(tx, {{pin.id, pin.header, blob.offset, blob.offset + offset, size}}, std::move(lock));
+}
+
+void ShelfCore::add_views(TransactionState& tx) {
+    auto lock = exclusive();
+    require_writable();
+    tx.every_view = true;
+    std::set<std::uint64_t> fresh;
+    for (const auto& [name, change] : tx.changes)
+        if (change.prepared) fresh.insert(change.prepared->data.offset);
+    std::vector<ToSave> blobs;
+    for (const auto& [offset, pin] : pins_) {
+        if (pin.writable == 0 || pin.freed || fresh.contains(offset)) continue;
+        blobs.push_back({pin.id, pin.header, offset, offset, touched_.at(offset).size});
+    }
+    save(tx, blobs, std::move(lock));
+}
+
+void ShelfCore::save(TransactionState& tx, const std::vector<ToSave>& blobs, std::unique_lock<std::shared_mutex> lock) {
+    std::vector<JournalRange> ranges;
+    std::vector<std::uint64_t> held;
+    for (const ToSave& blob : blobs)
+        for (const Extent& piece : tx.uncovered(blob.offset, blob.size)) {
+            ranges.push_back({blob.id, blob.header, piece.offset, piece.size, 0});
+            if (tx.extents.insert(blob.extent).second) held.push_back(blob.extent);
+        }
+    lock.unlock();
+    if (ranges.empty()) return;
+    try {
+        write_journal(tx, std::move(ranges));
+    } catch (...) {
+        lock.lock();
+        for (const std::uint64_t extent : held) tx.extents.erase(extent);
+        throw;
+    }
+}
+
+// Durable, and named, when it returns: only then may anybody store to what it has a copy of.
+void ShelfCore::write_journal(TransactionState& tx, std::vector<JournalRange> ranges) {
+    const Media& media = *parts_.data;
+    const std::uint64_t size = lay_out_journal(ranges), start = journal_data_start(ranges.size());
+    std::vector<std::byte> head = encode_journal_start(ranges, size, 0);
+    const std::string name = journal_name(tx.journals);
+    std::unique_ptr<Prepared> prepared;
+    if (size <= kSmallJournal) {
+        head.resize(size);
+        for (const JournalRange& r : ranges) guarded_copy(head.data() + r.data, media, r.offset, r.size, "transaction");
+        const std::uint32_t crc = crc32c(head.data(), head.size());
+        std::memcpy(head.data() + offsetof(JournalHeader, crc), &crc, sizeof crc);
+        prepared = prepare(name, head, Type::raw());
+    } else {
+        Staged staged = stage(Type::raw(), size);
+        // What was copied is what is summed, though other threads may store to the source meanwhile. The gaps, too.
+        static constexpr std::array<std::byte, kLine> zeros{};
+        staged.write(0, head);
+        for (const JournalRange& r : ranges) {
+            staged.write(r.data, {media.data() + r.offset, static_cast<std::size_t>(r.size)});
+            staged.write(r.data + r.size, Bytes(zeros).first(round_up(r.size, kLine) - r.size));
+        }
+        const std::uint64_t at = staged.state_->extent.offset;
+        std::uint32_t crc = crc32c(head.data(), head.size());
+        guarded_read(media, at + start, size - start, "transaction",
+                     [&]() noexcept { crc = crc32c(media.data() + at + start, size - start, crc); });
+        std::memcpy(head.data() + offsetof(JournalHeader, crc), &crc, sizeof crc);
+        staged.write(0, head);
+        prepared = prepare(name, std::move(staged));
+    }
+    const std::uint64_t at = prepared->entry.offset;
+    tx.saved.reserve(tx.saved.size() + ranges.size());
+    commit_one(*prepared);
+    const auto lock = exclusive();
+    ++tx.journals;
+    tx.counted = false;
+    for (const JournalRange& r : ranges) {
+        tx.saved.push_back({r, at + r.data});
+        tx.cover(r.offset, r.size);
+    }
+}
+
+// ---- The end ----------------------------------------------------------------------------------------
+
+// What names mean at the end, whatever happened to them in between: each has one record.
+void ShelfCore::plan_transaction(TransactionState& tx, std::uint64_t now) {
+    using Change = TransactionState::Change;
+    std::set<std::string_view> moved;
+    for (const auto& [name, change] : tx.changes)
+        if (change.what == Change::moved) moved.insert(change.origin);
+    Planner plan(*catalogue_, builder_, true);
+    for (auto& [name, change] : tx.changes) {
+        EntryView old;
+        const bool existed = catalogue_->find(name, old);
+        if (existed && change.what != Change::erased) Planner::require_unsealed("commit", name, old.fixed);
+        if (existed && !moved.contains(name)) plan.give_back(old.fixed);
+        if (change.what == Change::erased) {
+            if (existed) builder_.erase(name);
+        } else if (change.what == Change::moved) {
+            EntryView entry;
+            if (!catalogue_->find(change.origin, entry)) assert(false);  // nobody else may touch that name
+            builder_.put(entry.fixed, name, entry.type, entry.value, !existed);
+        } else {
+            Entry entry = change.prepared->entry;
+            entry.sequence = catalogue_->sequence() + 1;
+            if (existed) entry.created_ns = old.fixed.created_ns;
+            entry.modified_ns = now;
+            plan.take(entry);
+            builder_.put(entry, name, change.prepared->type, change.prepared->value, !existed);
+        }
+    }
+    for (std::uint32_t n = 0; n < tx.journals; ++n) plan.erase(journal_name(n));
+}
+
+void ShelfCore::commit(TransactionState& tx) {
+    std::vector<Extent> stored;
+    {
+        const auto lock = exclusive();
+        require_writable();
+        for (const auto& [begin, end] : tx.covered) stored.push_back({begin, end - begin});
+        for (const auto& [name, change] : tx.changes) {
+            const auto it = change.prepared ? touched_.find(change.prepared->data.offset) : touched_.end();
+            if (it != touched_.end()) stored.push_back({it->first, it->second.size});
+        }
+    }
+    // Before the commit that says they count.
+    guarded([&] {
+        for (const Extent& e : stored)
+            if (e.size != 0) parts_.data->flush(e.offset, e.size);
+        parts_.data->drain();
+    });
+    std::map<std::string, TransactionState::Change, std::less<>> done;  // destroyed behind the lock
+    const auto lock = exclusive();
+    require_writable();
+    if (!tx.changes.empty() || tx.journals != 0) {
+        start_writing();
+        const std::uint64_t now = now_ns();
+        plan_transaction(tx, now);
+        if (!builder_.empty()) commit_built("(transaction)", now);
+        for (auto& [name, change] : tx.changes)
+            if (change.prepared) change.prepared->header = change.prepared->data = {};
+    }
+    done.swap(tx.changes);
+    end_transaction(tx);
+}
+
+void ShelfCore::roll_back(TransactionState& tx) {
+    if (forked_.load()) return;
+    std::map<std::string, TransactionState::Change, std::less<>> done;
+    const auto give_up = [&] {
+        const auto lock = exclusive();
+        for (auto& [name, change] : tx.changes)
+            if (change.prepared) drop(*change.prepared);
+        done.swap(tx.changes);
+        end_transaction(tx);
+    };
+    Media& media = *parts_.data;
+    try {
+        if (failed_.load()) {
+            // The next open restores the media; here the memory.
+            for (const TransactionState::Saved& s : tx.saved)
+                media.show(s.range.offset, media.data() + s.copy, s.range.size);
+        } else if (!tx.saved.empty()) {
+            guarded([&] {
+                for (const TransactionState::Saved& s : tx.saved)
+                    media.write(s.range.offset, media.data() + s.copy, s.range.size);
+                media.drain();
+            });
+            const auto lock = exclusive();
+            start_writing();
+            Planner plan(*catalogue_, builder_, true);
+            for (std::uint32_t n = 0; n < tx.journals; ++n) plan.erase(journal_name(n));
+            commit_built("(transaction)", now_ns());
+        }
+    } catch (const std::exception& e) {
+        // The journals are there yet: what anybody stores from now on the next open would undo.
+        if (!failed_.load()) {
+            std::call_once(failure_once_, [&] { failure_ = e.what(); });
+            failed_ = true;
+            log().error("shelf '{}' is read-only from now on: {}", parts_.name, e.what());
+        }
+        give_up();
+        throw;
+    }
+    give_up();
+}
+
+}  // namespace pymm
