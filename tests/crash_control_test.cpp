@@ -30,7 +30,7 @@ struct Control {
 };
 
 /// Leaves each flush, or each drain, out once.
-Control leave_out(std::uint64_t Options::* what, Granularity granularity) {
+Control leave_out(std::uint64_t Options::* what, Granularity granularity, const Workload& workload = everything) {
     const auto counted = [what](CrashRun& crash) {
         return what == &Options::skip_flush ? crash.machine().flushes() : crash.machine().drains();
     };
@@ -40,7 +40,7 @@ Control leave_out(std::uint64_t Options::* what, Granularity granularity) {
     options.log_size = 32 << 10;  // checkpoints at sessions only: else their fences cover for others
     CrashRun counting(options);
     const std::uint64_t first = counted(counting) + 1;  // creation is not cut
-    everything(counting);
+    workload(counting);
     REQUIRE(counting.failure() == "");
     const std::uint64_t last = counted(counting);
 
@@ -51,7 +51,7 @@ Control leave_out(std::uint64_t Options::* what, Granularity granularity) {
     for (std::uint64_t k = first; k <= last; ++k) {
         options.machine.*what = k;
         CrashRun crash(options);
-        everything(crash);
+        workload(crash);
         add(crash.totals());
         ++control.tried;
         if (!crash.failure().empty()) ++control.caught;
@@ -95,6 +95,11 @@ TEST_CASE("control: each flush or fence left out is caught") {
     report("line granularity: flushes", leave_out(&Options::skip_flush, Granularity::cache_line));
     report("line granularity: fences", leave_out(&Options::skip_drain, Granularity::cache_line));
     report("page granularity: syncs", leave_out(&Options::skip_flush, Granularity::page));
+}
+
+TEST_CASE("control: each flush of a rollback left out is caught") {
+    report("line granularity: flushes", leave_out(&Options::skip_flush, Granularity::cache_line, roll_back));
+    report("page granularity: syncs", leave_out(&Options::skip_flush, Granularity::page, roll_back));
 }
 
 TEST_CASE("control: a recovery without checksums is caught") {

@@ -274,7 +274,7 @@ TEST_CASE("transaction: other threads") {
         CHECK_THROWS_AS(m.shelf.rename("x", "elsewhere"), BusyError);
         CHECK_THROWS_AS(m.shelf.rename("z", "x", true), BusyError);
         CHECK_THROWS_AS(m.shelf.put("new", bytes_of(10, 2)), BusyError);
-        CHECK_THROWS_AS(m.shelf.erase("moved"), Error);
+        CHECK_THROWS_AS(m.shelf.erase("moved"), BusyError);
         CHECK_THROWS_AS(m.shelf.put("y", bytes_of(10, 2)), BusyError);
         Batch batch = m.shelf.batch();
         batch.put("fresh", bytes_of(10, 2));

@@ -124,21 +124,16 @@ BlobInfo ShelfCore::append_in_transaction(std::string_view name, std::span<const
     std::unique_ptr<Prepared> p = prepare(name, type, size);
     std::vector<std::byte> header;
     {
-        auto lock = exclusive();
+        const auto lock = exclusive();
         start_writing();
         require_spare(name);
         ++writable_uses_;
         p->counted = true;
-        try {
-            if (!fits) {
-                const std::uint64_t extent = extent_to_grow(size);
-                p->data = allocate(extent, alignment_for(extent));
-            }
-            p->header = allocate(extent_header_size(name.size(), encoded_type_size(type)), kLine);
-        } catch (...) {
-            lock.unlock();  // ~Prepared wants it
-            throw;
+        if (!fits) {
+            const std::uint64_t extent = extent_to_grow(size);
+            p->data = allocate(extent, alignment_for(extent));
         }
+        p->header = allocate(extent_header_size(name.size(), encoded_type_size(type)), kLine);
         p->entry.id = old.id;
         p->entry.offset = fits ? old.offset : p->data.offset;
         p->entry.extent = fits ? old.extent : p->data.size;

@@ -87,8 +87,8 @@ void Planner::append(const Version& version, std::uint64_t now_ns) {
 
 void Planner::erase(std::string_view name) {
     const Known old = look_up(name, false);
-    if (!old.exists) throw NotFoundError(fmt::format("erase '{}': no such blob", name));
     refuse("erase", name, old);
+    if (!old.exists) throw NotFoundError(fmt::format("erase '{}': no such blob", name));
     give_back(old.fixed);
     builder_.erase(name);
     remember(name, {});
@@ -96,9 +96,9 @@ void Planner::erase(std::string_view name) {
 
 void Planner::rename(std::string_view from, std::string_view to, bool replace) {
     Known moved = look_up(from, true);
+    refuse("rename", from, moved);
     if (!moved.exists) throw NotFoundError(fmt::format("rename '{}': no such blob", from));
     if (from == to) return;
-    refuse("rename", from, moved);
     const Known old = look_up(to, false);
     refuse("rename to", to, old);
     if (old.exists && !replace)

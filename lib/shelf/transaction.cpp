@@ -483,13 +483,24 @@ void ShelfCore::plan_transaction(TransactionState& tx, std::uint64_t now) {
 
 void ShelfCore::commit(TransactionState& tx) {
     std::vector<Extent> stored;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> idle;  // all of it stored, by nobody any more: offset, turn
     {
         const auto lock = exclusive();
         require_writable();
-        for (const auto& [begin, end] : tx.covered) stored.push_back({begin, end - begin});
+        const auto durable = [&](const auto& touched) {
+            const auto pin = pins_.find(touched.first);
+            if (pin == pins_.end() || pin->second.writable == 0) idle.emplace_back(touched.first, touched.second.turn);
+        };
+        for (const auto& [begin, end] : tx.covered) {
+            stored.push_back({begin, end - begin});
+            const auto touched = touched_.find(begin);
+            if (touched != touched_.end() && touched->second.size <= end - begin) durable(*touched);
+        }
         for (const auto& [name, change] : tx.changes) {
-            const auto it = change.prepared ? touched_.find(change.prepared->data.offset) : touched_.end();
-            if (it != touched_.end()) stored.push_back({it->first, it->second.size});
+            const auto touched = change.prepared ? touched_.find(change.prepared->data.offset) : touched_.end();
+            if (touched == touched_.end()) continue;
+            stored.push_back({touched->first, touched->second.size});
+            durable(*touched);
         }
     }
     // Before the commit that says they count.
@@ -508,6 +519,10 @@ void ShelfCore::commit(TransactionState& tx) {
         if (!builder_.empty()) commit_built("(transaction)", now);
         for (auto& [name, change] : tx.changes)
             if (change.prepared) change.prepared->header = change.prepared->data = {};
+    }
+    for (const auto& [offset, turn] : idle) {
+        const auto touched = touched_.find(offset);
+        if (touched != touched_.end() && touched->second.turn == turn) touched_.erase(touched);
     }
     done.swap(tx.changes);
     end_transaction(tx);

@@ -106,14 +106,16 @@ const std::vector<Step>& steps() {
         {"transaction", [](CrashRun& c) {
              c.put("y", 5000);
              c.put("z", 700);
+             c.store("y", 0, 8, true);
+             c.store("z", 0, 8, true);
              c.transaction({{TxOp::store, "y", "", 3000, 64, false},
                             {TxOp::put, "p", "", 600},
                             {TxOp::store, "z", "", 8, 16, true},
                             {TxOp::store, "y", "", 8, 4000, true},
                             {TxOp::store, "p", "", 100, 50, false},
                             {TxOp::put, "q", "", 30},
-                            {TxOp::rename, "z", "r", 0},
-                            {TxOp::erase, "p", "", 0}}, true);
+                            {TxOp::rename, "z", "r", 0}}, true);
+             c.transaction({{TxOp::erase, "p", "", 0}, {TxOp::rename, "r", "z", 0}, {TxOp::rename, "q", "r", 0}}, true);
          }},
         {"rollback", [](CrashRun& c) {
              c.put("y", 5000);
@@ -181,12 +183,26 @@ const std::vector<Step>& steps() {
 
 void everything(CrashRun& c) {
     furnish(c);
-    for (const Step& step : steps())
-        if (std::string_view(step.name) != "batch" && std::string_view(step.name) != "staged") step.apply(c);
+    for (const Step& step : steps()) {
+        const std::string_view name = step.name;
+        if (name != "batch" && name != "staged" && name != "rollback") step.apply(c);
+    }
     c.batch({{BatchOp::put, "m", "", 700}, {BatchOp::rename, "a", "n", 0}, {BatchOp::erase, "b", "", 0}});
     c.reopen();
     c.put("a", 50);
     c.close();
+}
+
+void roll_back(CrashRun& c) {
+    furnish(c);
+    c.put("y", 5000);
+    c.store("y", 0, 8, true);
+    c.store("b", 0, 8, true);
+    c.transaction({{TxOp::store, "y", "", 4500, 100, true},
+                   {TxOp::erase, "a", "", 0},
+                   {TxOp::store, "b", "", 20, 100, false}}, false);
+    c.store("b", 100, 8, true);
+    c.put("a", 50);
 }
 
 }  // namespace pymm::sim

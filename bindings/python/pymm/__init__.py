@@ -67,6 +67,7 @@ from . import pymmcore
 from ._pymm import version as __version__
 from ._shelf import shelf
 from ._tensor import torch_tensor
+from ._transaction import Transaction
 from ._transient import disable_transient_memory, enable_transient_memory
 
 # Without `bytes`: `from pymm import *` leaves Python's own alone.
@@ -88,6 +89,7 @@ __all__ = [
     "OutOfRange",
     "PinnedError",
     "ReadOnlyError",
+    "Transaction",
     "VersionError",
     "__version__",
     "demo",

@@ -14,13 +14,27 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
 import numpy as np
 
-from . import _append, _array, _checkpoints, _containers, _inspect, _linked_list, _pymm, _store, _table, _tensor, _values
-from . import _volatile
+from . import (
+    _append,
+    _array,
+    _checkpoints,
+    _containers,
+    _inspect,
+    _linked_list,
+    _pymm,
+    _store,
+    _table,
+    _tensor,
+    _transaction,
+    _values,
+    _volatile,
+)
 from ._arena import Arena
 from ._batch import Batch
 from ._checkpoints import Checkpoint
 from ._errors import BusyError, Error, ExistsError, InvalidArgument, NotFound, PinnedError, made_here
 from ._paths import PathLike, address_of, resolve
+from ._transaction import Transaction
 
 if TYPE_CHECKING:  # importing it takes a while
     from concurrent.futures import Future
@@ -40,13 +54,14 @@ _append.shelves = _open_shelves
 class _State:
     """What the attribute machinery must not mistake for a variable."""
 
-    __slots__ = ("handle", "path", "place", "saver")
+    __slots__ = ("handle", "path", "place", "saver", "begun")
 
     def __init__(self, handle: _pymm.Handle, path: str, place: str) -> None:
         self.handle = handle
         self.path = path
         self.place = place  # for people
         self.saver = _checkpoints.Saver()
+        self.begun = threading.local()  # of _transaction.begin()
 
 
 class _Change:
@@ -315,6 +330,24 @@ class shelf(_pymm.ShelfBase):
     def batch(self) -> Batch:
         """A `with` block whose changes become durable together; see Batch."""
         return Batch(self)
+
+    def transaction(self, *variables: Any) -> Transaction:
+        """A `with` block whose changes, in place as well as by name, become durable together; see Transaction."""
+        return Transaction(self, variables)
+
+    def tx_begin(self, variables: Any = ()) -> Transaction:
+        """Begins a transaction that tx_end() ends: of the variables that are given, a list of names or arrays, or one.
+        Without any, names take part and no stores; see Transaction."""
+        return _transaction.begin(self, variables)
+
+    def tx_begin_all(self) -> Transaction:
+        """Begins a transaction in which every array takes part that is open, or is opened until tx_end()."""
+        return _transaction.begin(self, None)
+
+    def tx_end(self) -> None:
+        """Makes what has changed since tx_begin() or tx_begin_all() durable, in one commit. InvalidArgument where this
+        thread has begun none. When it fails, all is as it was before."""
+        _transaction.end(self)
 
     def arena(self) -> Arena:
         """A `with` block in which NumPy makes new arrays in this shelf's free space; see Arena."""

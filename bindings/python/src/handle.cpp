@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <pymm/namespace.hpp>
+#include <pymm/transaction.hpp>
 #include <pymm/tree.hpp>
 
 #include "arena.hpp"
@@ -115,6 +116,31 @@ private:
     Staged staged_;
 };
 
+// --- Changes -----------------------------------------------------------------------------------
+
+/// A transaction.
+class Changes {
+public:
+    explicit Changes(Transaction transaction) : transaction_(std::move(transaction)) {}
+    ~Changes() {
+        const py::gil_scoped_release release;
+        transaction_ = {};
+    }
+    Changes(const Changes&) = delete;
+    Changes& operator=(const Changes&) = delete;
+
+    Transaction& operator*() { return transaction_; }
+
+    void add_block(py::handle object, std::uint64_t offset, std::uint64_t size) {
+        if (!is_block(object.ptr())) throw py::type_error("add_block: no block");
+        const Block& block = *reinterpret_cast<const Block*>(object.ptr());
+        unlocked([&] { transaction_.add(block.view, offset, size); });
+    }
+
+private:
+    Transaction transaction_;
+};
+
 // --- Handle -------------------------------------------------------------------------------------
 
 class Handle {
@@ -174,14 +200,12 @@ public:
         if (b.shelf != shelf_.identity()) return false;
         const std::optional<BlobInfo> info = shelf_.find(name);
         const BlobInfo& ours = b.view.info();
-        return info && info->id == ours.id && info->sequence == ours.sequence &&
-               info->offset == ours.offset;
+        return same_version(info, ours.id, ours.sequence) && info->offset == ours.offset;
     }
 
     /// Whether the variable's present version is that one; for values, which keep no block.
     bool is_version(const std::string& name, std::uint64_t id, std::uint64_t sequence) {
-        const std::optional<BlobInfo> info = shelf_.find(name);
-        return info && info->id == id && info->sequence == sequence;
+        return same_version(shelf_.find(name), id, sequence);
     }
 
     /// One put, whatever the kind. Without a writable view, a recorded checksum of the source stays.
@@ -298,6 +322,11 @@ public:
     }
 
 private:
+    // What was opened before the transaction that put it had ended has no number of a commit.
+    static bool same_version(const std::optional<BlobInfo>& now, std::uint64_t id, std::uint64_t sequence) {
+        return now && now->id == id && (now->sequence == sequence || sequence == 0);
+    }
+
     Shelf shelf_;
     Granularity granularity_;
 };
@@ -337,6 +366,14 @@ void add_handle_types(py::module_& module) {
              [](Batch& b, const std::string& from, const std::string& to) { b.rename(from, to); })
         .def("commit", [](Batch& b) { unlocked([&] { b.commit(); }); })
         .def("__len__", &Batch::size);
+
+    py::class_<Changes>(module, "Changes", "A transaction.")
+        .def("add_name", [](Changes& c, const std::string& name) { unlocked([&] { (*c).add(name); }); })
+        .def("add_block", &Changes::add_block, "block"_a, "offset"_a, "size"_a)
+        .def("add_views", [](Changes& c) { unlocked([&] { (*c).add_views(); }); })
+        .def("commit", [](Changes& c) { unlocked([&] { (*c).commit(); }); })
+        .def("rollback", [](Changes& c) { unlocked([&] { (*c).rollback(); }); })
+        .def_property_readonly("is_active", [](Changes& c) { return (*c).is_active(); });
 
     py::class_<Handle>(module, "Handle", "An open shelf of the library.")
         .def_static("open", &Handle::open, "path"_a, "name"_a, "writable"_a,
@@ -401,6 +438,8 @@ void add_handle_types(py::module_& module) {
         .def("seal",
              [](Handle& h, const std::string& name) { unlocked([&] { h.shelf().seal(name); }); })
         .def("batch", [](Handle& h) { return h.shelf().batch(); })
+        .def("transaction",
+             [](Handle& h) { return unlocked([&] { return std::make_unique<Changes>(h.shelf().transaction()); }); })
         .def("names", &Handle::names, "prefix"_a, "limit"_a)
         .def("table", &Handle::table, "limit"_a)
         .def("entries", &Handle::entries, "prefix"_a = "")
