@@ -151,9 +151,9 @@ const std::map<std::string, std::uint64_t> kConstants{
     C(RecordType::put), C(RecordType::erase), C(RecordType::alloc), C(RecordType::free),
     C(PageType::run), C(PageType::leaf), C(PageType::index), C(PageType::space), C(PageType::filter),
     C(Kind::raw), C(Kind::ndarray), C(Kind::string), C(Kind::bytes), C(Kind::integer), C(Kind::real),
-    C(Kind::complex), C(Kind::boolean), C(Kind::none), C(Kind::scalar), C(Kind::tree), C(Kind::tensor),
+    C(Kind::complex), C(Kind::boolean), C(Kind::none), C(Kind::scalar), C(Kind::tree), C(Kind::tensor), C(Kind::pickled),
     C(kTreeMagic), C(kTreeVersion), C(kTreeBlock), C(kTreeAlign), C(kTreeDepth), C(kTreeList), C(kTreeTuple),
-    C(kTreeDict), C(kTreeOrderedDict),
+    C(kTreeDict), C(kTreeOrderedDict), C(kTreeObject),
     C(Kind::linked_list), C(kListMagic), C(kListVersion), C(kListFanout), C(kListLevels), C(kListTree), C(kListLeaf),
 };
 #undef C

@@ -49,7 +49,7 @@ public:
         slot(at, 2, text.size(), place);
     }
     std::uint64_t container(std::uint64_t at, unsigned tag, std::uint64_t count) {
-        const std::uint64_t place = reserve(count * (tag >= kTreeDict ? 40 : 16));
+        const std::uint64_t place = reserve(count * (tag == kTreeDict || tag == kTreeOrderedDict ? 40 : 16));
         slot(at, tag, count, count == 0 ? 0 : place);
         return place;
     }
@@ -198,6 +198,34 @@ TEST_CASE("a dict of many keys finds each of them, and no other") {
     CHECK(!dict.find(""));
 }
 
+TEST_CASE("an object has a name and a dict of parts, and nothing else") {
+    const auto made = [](unsigned first, unsigned second, std::uint64_t count) {
+        Maker m;
+        const std::uint64_t list = m.container(kRoot, kTreeList, 1), at = m.reserve(48);
+        m.slot(list, kTreeObject, count, at);
+        if (first == 2) m.text(at, "pandas.Series");
+        else m.slot(at, first, 0, 0);
+        if (second == kTreeDict) m.dict(at + 16, {"alpha", "beta"});
+        else m.slot(at + 16, second, 0, 0);
+        m.integer(at + 32, 1);
+        return m.finish();
+    };
+    const Bytes bytes = made(2, kTreeDict, 2);
+    const TreeNode object = Tree(bytes).root().at(0);
+    REQUIRE(object.is_object());
+    CHECK(object.is_container());
+    CHECK(!object.is_dict());
+    CHECK(object.size() == 2);
+    const TreeNode name = object.at(0);
+    CHECK(name.text() == "pandas.Series");
+    CHECK(object.at(1).find("beta"));
+    CHECK_THROWS_AS(object.key(0), InvalidArgumentError);
+    CHECK(!refused(bytes));
+    for (const std::uint64_t count : {0, 1, 3}) CHECK(refused(made(2, kTreeDict, count)));
+    for (const unsigned tag : {3u, 8u, 16u, 17u, 18u, 20u}) CHECK(refused(made(tag, kTreeDict, 2)));
+    for (const unsigned tag : {2u, 8u, 16u, 17u, 19u, 20u}) CHECK(refused(made(2, tag, 2)));
+}
+
 TEST_CASE("every bit of the metadata counts: a flipped one is an error, or changes nothing") {
     const Bytes sound = sample();
     const std::string expected = seen(sound);
@@ -233,7 +261,7 @@ TEST_CASE("forged slots with right checksums are refused") {
     constexpr std::uint64_t all = (std::uint64_t{1} << 56) - 1, most = ~std::uint64_t{0};
     CHECK(!refused(forged(4, 1, 5)));
     for (const unsigned tag : {0u, 10u, 15u, 20u, 255u}) CHECK(refused(forged(tag, 0, 0)));
-    for (const unsigned tag : {1u, 2u, 3u, 4u, 9u, 16u, 17u, 18u, 19u})
+    for (const unsigned tag : {1u, 2u, 3u, 4u, 9u, 16u, 17u, 18u, 19u, 20u})
         for (const std::uint64_t size : {std::uint64_t{9}, std::uint64_t{17}, std::uint64_t{4096}, all / 40, all})
             for (const std::uint64_t value : {std::uint64_t{0}, std::uint64_t{32}, std::uint64_t{48}, std::uint64_t{64},
                                               std::uint64_t{72}, std::uint64_t{80}, std::uint64_t{1000}, most})
@@ -304,7 +332,7 @@ TEST_CASE("a hundred containers within each other are read, one more is refused"
 }
 
 TEST_CASE("what cannot be a key is refused, and an index may say anything") {
-    for (const unsigned tag : {16u, 18u, 19u}) {
+    for (const unsigned tag : {16u, 18u, 19u, 20u}) {
         Maker m;
         const std::uint64_t at = m.container(kRoot, kTreeDict, 1);
         m.slot(at, tag, 0, 0);
@@ -328,7 +356,7 @@ TEST_CASE("what cannot be a key is refused, and an index may say anything") {
 TEST_CASE("arbitrary metadata under right checksums: an answer or an error") {
     REQUIRE(rc::check([](const std::vector<std::uint8_t>& raw) {
         Maker m;
-        m.container(kRoot, *rc::gen::element(16u, 17u, 18u, 19u), *rc::gen::inRange(0u, 20u));
+        m.container(kRoot, *rc::gen::element(16u, 17u, 18u, 19u, 20u), *rc::gen::inRange(0u, 20u));
         for (std::size_t i = 0; i < raw.size(); ++i) {
             // Plausible numbers, or nothing but the first check is ever met.
             const std::size_t at = sizeof(TreeHeader) + i * 8;

@@ -145,7 +145,9 @@ TEST_CASE("what a blob of some size can be") {
     CHECK(!value(Kind::none, 1));
     CHECK(value(Kind::tree, 48));
     CHECK(!value(Kind::tree, 47));
-    CHECK(!value(static_cast<Kind>(12), 1));
+    CHECK(value(Kind::pickled, 48));
+    CHECK(!value(Kind::pickled, 47));
+    CHECK(!value(static_cast<Kind>(13), 1));
     CHECK(!value(static_cast<Kind>(255), 0));
     Type shaped = Type::value(Kind::string);
     shaped.shape = shaped.strides = {1};
@@ -223,7 +225,8 @@ TEST_CASE("names of kinds") {
     CHECK(kind_name(Kind::scalar) == "scalar");
     CHECK(kind_name(Kind::tree) == "tree");
     CHECK(kind_name(Kind::tensor) == "tensor");
-    CHECK(kind_name(static_cast<Kind>(12)) == "unknown");
+    CHECK(kind_name(Kind::pickled) == "pickled");
+    CHECK(kind_name(static_cast<Kind>(13)) == "unknown");
     CHECK(Type::array("<f8", 8, {3}).describe() == "<f8 (3,)");
     CHECK(Type::array("<f8", 8, {3, 4}).describe() == "<f8 (3, 4)");
 }

@@ -239,15 +239,16 @@ private:
     // Trees and lists have checksums of their own. The commit that holds a value kept inline has one, too.
     void check_structure(const EntryView& entry, std::span<const std::byte> bytes, std::uint64_t offset) {
         const auto kind = entry.type.empty() ? Kind::raw : static_cast<Kind>(entry.type[0]);
-        if (kind != Kind::tree && kind != Kind::linked_list) return;
+        if (kind != Kind::tree && kind != Kind::pickled && kind != Kind::linked_list) return;
+        const bool in_list = kind == Kind::linked_list;
         const char* problem = nullptr;
         const char** const result = &problem;
         const std::byte* fault = nullptr;
-        if (!survives_bus_error([=]() noexcept { *result = kind == Kind::tree ? tree_problem(bytes) : list_problem(bytes); },
+        if (!survives_bus_error([=]() noexcept { *result = in_list ? list_problem(bytes) : tree_problem(bytes); },
                                 fault))
             return unreadable(entry, offset);
         if (problem != nullptr && confirm_.still_so(entry))
-            finding(Cure::none, entry, kind == Kind::tree ? "tree" : "list", offset, "a sound structure", problem);
+            finding(Cure::none, entry, in_list ? "list" : "tree", offset, "a sound structure", problem);
     }
 
     void unreadable(const EntryView& entry, std::uint64_t offset) {

@@ -216,6 +216,7 @@ inline constexpr std::uint8_t kTreeList = 16;
 inline constexpr std::uint8_t kTreeTuple = 17;
 inline constexpr std::uint8_t kTreeDict = 18;
 inline constexpr std::uint8_t kTreeOrderedDict = 19;
+inline constexpr std::uint8_t kTreeObject = 20;
 
 // A value, wherever it stands in a tree. Offsets are from the tree's start.
 struct TreeSlot {

@@ -90,7 +90,7 @@ TreeHeader checked_header(Bytes tree) {
 bool known(std::uint8_t tag) {
     return (tag >= static_cast<std::uint8_t>(Kind::ndarray) && tag <= static_cast<std::uint8_t>(Kind::scalar)) ||
            tag == static_cast<std::uint8_t>(Kind::tensor) ||
-           (tag >= kTreeList && tag <= kTreeOrderedDict);
+           (tag >= kTreeList && tag <= kTreeObject);
 }
 
 }  // namespace
@@ -123,10 +123,17 @@ TreeNode TreeNode::make(std::span<const std::byte> tree, std::uint64_t meta, std
     if (node.is_container()) {
         if (depth >= kTreeDepth) corrupt(at, fmt::format("more than {} containers within each other", kTreeDepth));
         const std::uint64_t each = node.is_dict() ? sizeof(TreeItem) + sizeof(TreeIndex) : sizeof(TreeSlot);
+        if (node.is_object() && node.size_ != 2) corrupt(at, "an object has a name and parts");
         if (node.size_ == 0) return node;
         // What is behind cannot lead back.
         if (slot.value <= at || slot.value % 8 != 0 || slot.value > meta || node.size_ > (meta - slot.value) / each)
             corrupt(at, fmt::format("{} elements at {} cannot be", node.size_, slot.value));
+        if (node.is_object()) {
+            const Bytes parts = metadata(tree, meta, slot.value, 2 * sizeof(TreeSlot));
+            if (load<TreeSlot>(parts, 0).tag != static_cast<std::uint8_t>(Kind::string) ||
+                load<TreeSlot>(parts, sizeof(TreeSlot)).tag != kTreeDict)
+                corrupt(at, "an object without a name and parts");
+        }
         return node;
     }
 

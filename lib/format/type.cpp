@@ -18,7 +18,7 @@ constexpr std::string_view kGrows = "grows";
 std::string_view kind_name(Kind kind) noexcept {
     static constexpr std::string_view names[] = {"raw",     "ndarray", "string",  "bytes", "integer",
                                                  "real",    "complex", "boolean", "none",  "scalar",
-                                                 "tree",    "tensor",  "unknown", "linked_list"};
+                                                 "tree",    "tensor",  "pickled", "linked_list"};
     const auto i = static_cast<std::size_t>(kind);
     return i < std::size(names) ? names[i] : "unknown";
 }

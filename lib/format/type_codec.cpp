@@ -58,7 +58,8 @@ const char* type_problem(const Type& type, std::uint64_t size) noexcept {
             case Kind::complex: return size == 16 ? nullptr : "a complex has 16 bytes";
             case Kind::boolean: return size == 1 ? nullptr : "a boolean has 1 byte";
             case Kind::none: return size == 0 ? nullptr : "none has no bytes";
-            case Kind::tree: return size >= sizeof(TreeHeader) ? nullptr : "a tree has at least 48 bytes";
+            case Kind::tree:
+            case Kind::pickled: return size >= sizeof(TreeHeader) ? nullptr : "a tree has at least 48 bytes";
             case Kind::linked_list:
                 return size >= sizeof(ListRoot) && size % 8 == 0 ? nullptr : "a linked list has at least 64 bytes, a multiple of 8";
             case Kind::integer: return size != 0 ? nullptr : "an integer has at least 1 byte";

@@ -57,6 +57,30 @@ def test_json(ctl, path):
     ctl.fails(2, "cat", "--json", f"{path}/number")
 
 
+def test_what_packages_made(ctl, path, ns):
+    sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
+    with pymm.shelf("s", pmem_path=str(ns)) as shelf:
+        shelf["m"] = sparse.csr_matrix(np.eye(3))
+        shelf["in"] = [shelf["m"], 5]
+        plan = pymm._nest.Plan("odd", pymm._objects.Parts("odd\x1b[31m name", {"a": 1}))
+        stage = shelf._state.handle.stage_value(10, plan.size)
+        plan.write(stage)
+        shelf._state.handle.put_stage("odd", stage)
+    text = (
+        "scipy.sparse.csr_matrix({'shape': (3, 3), 'data': array((3,), '<f8'), 'indices': array((3,), '<i4'), "
+        "'indptr': array((4,), '<i4')})"
+    )
+    assert ctl("cat", f"{path}/m").decode() == text + "\n"
+    assert ctl("cat", f"{path}/in").decode() == f"[{text}, 5]\n"
+    assert ctl("cat", f"{path}/odd").decode() == "object 'odd\\x1b[31m name'({'a': 1})\n"
+    found = ctl.json("cat", f"{path}/m")
+    assert found["object"] == "scipy.sparse.csr_matrix" and found["parts"]["shape"] == [3, 3]
+    assert ctl.json("info", f"{path}/m")["object"] == "scipy.sparse.csr_matrix"
+    assert b"scipy.sparse.csr_matrix" in ctl("info", f"{path}/m") and b"object" not in ctl("info", f"{path}/in")
+    assert "object" not in ctl.json("info", f"{path}/in")
+    assert ctl.run("fsck", "-n", "--scrub", path).returncode == 0
+
+
 def test_list_info_cp_get(ctl, path, ns):
     assert ctl.json("info", f"{path}/x")["kind"] == "tree"
     assert b"tree" in ctl("info", f"{path}/x") and b"tree" in ctl("list", "-l", path)

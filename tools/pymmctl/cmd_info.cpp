@@ -1,12 +1,15 @@
 // pymmctl info: everything known of a namespace, shelf or blob.
 #include <unistd.h>
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "command.hpp"
 #include "location.hpp"
 #include "rows.hpp"
 #include "text.hpp"
+#include "tree_text.hpp"
 
 namespace pymmctl {
 namespace {
@@ -43,10 +46,11 @@ Rows rows_of(const pymm::ShelfInfo& info, const std::string& directory) {
             {"closed cleanly", info.clean ? "yes" : "no"}};
 }
 
-Rows rows_of(const pymm::BlobInfo& info) {
+Rows rows_of(const pymm::BlobInfo& info, const std::string& object) {
     const pymm::Type& type = info.type;
     Rows rows{{"blob", for_fd(STDOUT_FILENO, info.name)},
               {"kind", std::string(pymm::kind_name(type.kind))}};
+    if (!object.empty()) rows.push_back({"object", for_fd(STDOUT_FILENO, object)});
     if (pymm::has_elements(type.kind)) {
         const std::string dtype(type.max_rows() ? type.element() : std::string_view(type.dtype));
         rows.push_back({"dtype", for_fd(STDOUT_FILENO, dtype)});
@@ -76,6 +80,18 @@ Rows rows_of(const pymm::BlobInfo& info) {
     return rows;
 }
 
+/// What a Python package made of it: "pandas.DataFrame". Empty for other blobs, and for damaged ones: `cat` says more.
+std::string object_of(const pymm::Shelf& shelf, const pymm::BlobInfo& info) {
+    if (info.type.kind != pymm::Kind::tree) return {};
+    try {
+        const pymm::View view = shelf.get(info.name);
+        view.check_readable(0, std::min<std::uint64_t>(info.size, 1 << 20));  // a writer has the name in front
+        return tree_object(view.bytes());
+    } catch (const pymm::Error&) {
+        return {};
+    }
+}
+
 Rows rows_of(const pymm::Namespace& space, std::size_t shelves) {
     const pymm::SpaceInfo info = space.space();
     return {{"namespace", for_fd(STDOUT_FILENO, space.path())},
@@ -103,8 +119,9 @@ Exit info(const Options& options, const Context&) {
             else rows = rows_of(figures, at.directory);
         } else {
             const pymm::BlobInfo blob = find_blob(shelf, at);
-            if (options.json) json = blob_json(blob, 2);
-            else rows = rows_of(blob);
+            const std::string object = object_of(shelf, blob);
+            if (options.json) json = blob_json(blob, 2, object);
+            else rows = rows_of(blob, object);
         }
     }
     if (options.json) out << json << "\n";

@@ -95,7 +95,11 @@ Json of(const pymm::Finding& finding) {
 
 }  // namespace
 
-std::string blob_json(const pymm::BlobInfo& info, int indent) { return dump(of(info), indent); }
+std::string blob_json(const pymm::BlobInfo& info, int indent, const std::string& object) {
+    Json json = of(info);
+    if (!object.empty()) json["object"] = object;
+    return dump(json, indent);
+}
 
 std::string shelf_json(const std::string& directory, const pymm::ShelfInfo& info, int indent) {
     Json json;

@@ -18,8 +18,8 @@ struct ShelfRow {
     std::optional<pymm::ShelfInfo> info;
 };
 
-/// One line without spaces when `indent` is negative.
-std::string blob_json(const pymm::BlobInfo& info, int indent = -1);
+/// One line without spaces when `indent` is negative. `object`: what a Python package made of it, if known.
+std::string blob_json(const pymm::BlobInfo& info, int indent = -1, const std::string& object = {});
 std::string shelf_json(const std::string& directory, const pymm::ShelfInfo& info, int indent = -1);
 std::string shelf_row_json(const ShelfRow& row);
 std::string namespace_json(const pymm::Namespace& space, std::size_t shelves, int indent = -1);

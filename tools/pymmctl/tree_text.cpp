@@ -62,6 +62,14 @@ std::string leaf_text(const pymm::TreeNode& node) {
     }
 }
 
+/// The name of an object as it is, where it is one.
+std::string plain_name(std::string_view name) {
+    const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+    });
+    return plain && !name.empty() && name.size() <= 80 ? std::string(name) : "object " + quoted(name, true);
+}
+
 /// False when it became too long.
 bool append(std::string& out, const pymm::TreeNode& node) {
     if (out.size() > kMostText) {
@@ -70,6 +78,13 @@ bool append(std::string& out, const pymm::TreeNode& node) {
     }
     if (!node.is_container()) {
         out += leaf_text(node);
+        return true;
+    }
+    if (node.is_object()) {
+        const pymm::TreeNode name = node.at(0);
+        (out += plain_name(name.text())) += '(';
+        if (!append(out, node.at(1))) return false;
+        out += ')';
         return true;
     }
     const bool tuple = node.kind() == pymm::TreeKind::tuple;
@@ -129,6 +144,14 @@ void append_json(std::string& out, const pymm::TreeNode& node) {
         out += leaf_json(node);
         return;
     }
+    if (node.is_object()) {
+        const pymm::TreeNode name = node.at(0);
+        (out += R"({"object":)") += text_json(name);
+        out += R"(,"parts":)";
+        append_json(out, node.at(1));
+        out += '}';
+        return;
+    }
     const bool object = node.is_dict() && has_text_keys(node);
     out += object ? '{' : '[';
     for (std::uint64_t i = 0; i < node.size(); ++i) {
@@ -172,6 +195,13 @@ std::string list_json(std::span<const std::byte> bytes) {
         return true;
     });
     return out + "]";
+}
+
+std::string tree_object(std::span<const std::byte> bytes) {
+    const pymm::TreeNode root = pymm::Tree(bytes).root();
+    if (!root.is_object()) return {};
+    const pymm::TreeNode name = root.at(0);
+    return plain_name(name.text());
 }
 
 std::string tree_json(std::span<const std::byte> bytes) {

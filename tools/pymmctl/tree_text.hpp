@@ -1,4 +1,4 @@
-// Containers as text: what `cat` prints for a list, tuple or dict.
+// Containers as text: what `cat` prints for a list, tuple or dict, or for what a Python package made of such.
 #pragma once
 
 #include <cstddef>
@@ -11,9 +11,12 @@ namespace pymmctl {
 /// type and shape. Throws CorruptError.
 std::string tree_text(std::span<const std::byte> tree);
 
+/// The name of what a Python package made, where the tree is that as a whole; else empty. Throws CorruptError.
+std::string tree_object(std::span<const std::byte> tree);
+
 /// All of it as JSON. Tuples become arrays; dicts become objects, or arrays of pairs where a key is no text; what JSON
 /// has no word for (bytes, complex numbers, infinities, long integers) becomes what tree_text() shows, as a text;
-/// arrays become objects that tell dtype and shape. Throws CorruptError.
+/// arrays become objects that tell dtype and shape, tables and matrices of Python packages such that tell name and parts. Throws CorruptError.
 std::string tree_json(std::span<const std::byte> tree);
 
 /// Both of a linked list.

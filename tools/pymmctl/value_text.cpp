@@ -138,6 +138,7 @@ bool value_text(const pymm::Type& type, std::span<const std::byte> bytes, std::s
             return true;
         case pymm::Kind::none: text = "None"; return true;
         case pymm::Kind::tree: text = tree_text(bytes); return true;
+        case pymm::Kind::pickled: text = fmt::format("<pickled Python object, {} bytes>", bytes.size()); return true;
         case pymm::Kind::linked_list: text = list_text(bytes); return true;
         case pymm::Kind::scalar: return scalar_text(type, bytes, text);
         case pymm::Kind::raw:

@@ -184,7 +184,8 @@ public:
             view = shelf_.get(name, Access::read);
             // Values are copied next: an error that can be raised, where a load would end the process.
             // But not of trees and lists, which are read where they are looked at.
-            const bool in_pieces = info->type.kind == Kind::tree || info->type.kind == Kind::linked_list;
+            const Kind kind = info->type.kind;
+            const bool in_pieces = kind == Kind::tree || kind == Kind::pickled || kind == Kind::linked_list;
             if (!in_place && !in_pieces) view.check_readable();
         });
         if (!view) throw py::key_error(name);

@@ -43,6 +43,7 @@ enum class TreeKind : std::uint8_t {
     tuple = 17,
     dict = 18,
     ordered_dict = 19,  ///< a dict; Python's collections.OrderedDict
+    object = 20,        ///< of two elements: the name of what a Python package made, and a dict of its parts
 };
 
 /// A value in a tree. Small: copy it freely.
@@ -52,12 +53,13 @@ public:
     bool is_sequence() const noexcept { return kind_ == TreeKind::list || kind_ == TreeKind::tuple; }
     bool is_dict() const noexcept { return kind_ == TreeKind::dict || kind_ == TreeKind::ordered_dict; }
     bool is_array() const noexcept { return kind_ == TreeKind::ndarray || kind_ == TreeKind::tensor; }
-    bool is_container() const noexcept { return is_sequence() || is_dict(); }
+    bool is_object() const noexcept { return kind_ == TreeKind::object; }
+    bool is_container() const noexcept { return is_sequence() || is_dict() || is_object(); }
 
-    /// Elements of a list or tuple, items of a dict; else the bytes of the data.
+    /// Elements of a list or tuple, items of a dict, 2 of an object; else the bytes of the data.
     std::uint64_t size() const noexcept { return size_; }
 
-    /// Element `i` of a list or tuple, or the value of item `i` of a dict in the order in which they were put there.
+    /// Element `i` of a list, tuple or object, or the value of item `i` of a dict in the order in which they were put there.
     TreeNode at(std::uint64_t i) const;
     /// The key of item `i` of a dict.
     TreeNode key(std::uint64_t i) const;
@@ -85,7 +87,7 @@ private:
     TreeNode() = default;
     static TreeNode make(std::span<const std::byte> tree, std::uint64_t meta, std::uint64_t slot, unsigned depth);
     /// As a dict's key, or a part of one.
-    bool is_key() const noexcept { return !is_array() && kind_ != TreeKind::list && !is_dict(); }
+    bool is_key() const noexcept { return !is_array() && kind_ != TreeKind::list && !is_dict() && !is_object(); }
     void require(bool wanted, const char* what) const;
 
     std::span<const std::byte> tree_;

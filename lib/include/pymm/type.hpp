@@ -23,6 +23,7 @@ enum class Kind : std::uint8_t {
     scalar = 9,   ///< one element of `dtype` (a NumPy scalar)
     tree = 10,    ///< lists, tuples and dicts with all that is in them: <pymm/tree.hpp>
     tensor = 11,  ///< as ndarray; PyTorch made it, and gets it back as a tensor
+    pickled = 12,  ///< a Python object, pickled by its owner's leave; a tree with the pickle and its buffers
     linked_list = 13,  ///< a list that grows and changes: <pymm/list.hpp>
 };
 
