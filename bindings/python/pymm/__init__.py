@@ -26,7 +26,11 @@ Shelves hold NumPy arrays of every dtype without Python objects, NumPy scalars, 
 nested as you like. These containers come back read-only, as sequences and mappings: an element is read where it is
 looked at, however many there are, and arrays in them are views without a copy. `s.x.plain()` is a plain copy to
 change and to assign again; `json.dumps(s.x, default=lambda x: x.plain())` works. `pymm.string`, `bytes`,
-`float_number` and `integer_number` convert to these and say which is meant, as in IBM's PyMM. Nothing is pickled.
+`float_number` and `integer_number` convert to these and say which is meant, as in IBM's PyMM.
+
+Tables of pandas (`DataFrame`, `Series`, `Index`) and SciPy's sparse matrices are stored part by part, and come back over the
+shelf's memory; each access makes one of its own. Nothing is pickled, but `pymm.pickled(obj)` on a shelf that was opened with
+`allow_pickle=True`.
 
 `s.x = pymm.ndarray((0, 8), maxshape=(None, 8))` can be appended to: `s.x.append(rows)` costs what the rows do.
 `pymm.linked_list` is the list that can be changed on the shelf: `s.l.append(1)` is durable when it returns.
@@ -59,11 +63,13 @@ from ._errors import (
     NoSpaceError,
     NotFound,
     OutOfRange,
+    PickleRefused,
     PinnedError,
     ReadOnlyError,
     VersionError,
 )
 from . import pymmcore
+from ._pickled import pickled
 from ._pymm import version as __version__
 from ._shelf import shelf
 from ._tensor import torch_tensor
@@ -87,6 +93,7 @@ __all__ = [
     "NoSpaceError",
     "NotFound",
     "OutOfRange",
+    "PickleRefused",
     "PinnedError",
     "ReadOnlyError",
     "Transaction",
@@ -101,6 +108,7 @@ __all__ = [
     "integer_number",
     "linked_list",
     "ndarray",
+    "pickled",
     "pymmcore",
     "shelf",
     "string",

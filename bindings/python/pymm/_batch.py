@@ -33,7 +33,8 @@ class Batch:
         self._names: list[str] = []
 
     def __setitem__(self, name: str, value: Any) -> None:
-        _store.store(self._open(), self._shelf._state.handle, _store.check_name(name), value)
+        state = self._shelf._state
+        _store.store(self._open(), state.handle, _store.check_name(name), value, state.allow_pickle)
         self._names.append(name)
 
     def __delitem__(self, name: str) -> None:

@@ -383,8 +383,10 @@ _tree.tuples.append(shelved_tuple)
 
 
 def from_block(block: _pymm.Block) -> Any:
-    """The container that a block of kind tree holds."""
+    """The container, or object of another package, that a block of kind tree holds."""
     tree = _tree.Tree(block)
     head, offset = tree.root
     tree.check_container(_tree.ROOT, head, offset, 0)
+    if head & 0xFF == _tree.OBJECT:
+        return tree.opened(_tree.ROOT, head, offset, 0, False)
     return _tree.classes[head & 0xFF](tree, offset, head >> 8, 0)

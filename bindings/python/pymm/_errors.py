@@ -15,6 +15,7 @@ __all__ = [
     "NoSpaceError",
     "NotFound",
     "OutOfRange",
+    "PickleRefused",
     "PinnedError",
     "ReadOnlyError",
     "VersionError",
@@ -68,6 +69,10 @@ class IoError(Error, OSError):
 
 class PinnedError(Error, BufferError):
     """A view that is in use forbids the operation."""
+
+
+class PickleRefused(Error, ValueError):
+    """A pickled object is to be stored or loaded, and nobody said allow_pickle=True."""
 
 
 class ClosedError(Error, ValueError):

@@ -8,7 +8,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from . import _array, _containers, _dtype, _pymm, _tensor, _tree, _values
+from . import _array, _containers, _dtype, _objects, _pymm, _tensor, _tree, _values
 from ._constructors import Constructor
 
 # From here on text and bytes lie behind the metadata, as arrays do, and are copied once.
@@ -47,6 +47,11 @@ _ADVICE: tuple[tuple[type[Any], str], ...] = (
 
 def advice(value: Any) -> str:
     """What to do with a value of a type that cannot be stored."""
+    text = _objects.advice(value)
+    if text:
+        return text
+    if type(value).__name__ == "pickled" and type(value).__module__ == "pymm._pickled":
+        return "give it a variable of its own"
     for cls, text in _ADVICE:
         if isinstance(value, cls):
             return text
@@ -72,7 +77,9 @@ def is_plain(value: Any) -> bool:
 
 def is_container(value: Any) -> bool:
     """Whether a tree holds it."""
-    return type(value) in _TAGS or isinstance(value, _containers.ShelvedContainer)
+    return (
+        type(value) in _TAGS or isinstance(value, _containers.ShelvedContainer) or _objects.is_object(value)
+    )
 
 
 def check_array(value: np.ndarray[Any, Any]) -> None:
@@ -175,8 +182,24 @@ class Plan:
             self._array(at, value)
         elif _tensor.is_tensor(value):
             self._tensor(at, value)
+        elif isinstance(value, _objects.Parts):
+            self._object(at, value, depth)
+        elif _objects.is_object(value):
+            try:
+                parts = _objects.taken_apart(value)
+            except TypeError as error:
+                raise _Refused(TypeError, str(error)) from None
+            self._object(at, parts, depth)
         else:
             self._leaf(at, value)
+
+    def _object(self, at: int, value: _objects.Parts, depth: int) -> None:
+        if depth >= _tree.MAX_DEPTH:
+            raise _Refused(ValueError, f"more than {_tree.MAX_DEPTH} containers within each other cannot be stored")
+        offset = self._reserve(2 * _tree.SLOT.size)
+        self._slot(at, _tree.OBJECT, 2, offset)
+        self._data(offset, _values.STRING, _values.text(value.name), value.name)
+        self._container(offset + _tree.SLOT.size, _tree.DICT, value.parts, depth + 1)
 
     def _container(self, at: int, tag: int, value: Any, depth: int) -> None:
         if depth >= _tree.MAX_DEPTH:
@@ -443,4 +466,6 @@ def copied(value: Any) -> Any:
     """An array or tensor as a plain one of its own; other values as they are."""
     if isinstance(value, np.ndarray):
         return np.array(value, subok=False)
+    if _objects.is_object(value):
+        return _objects.copied(value)
     return _tensor.copied(value) if _tensor.is_tensor(value) else value

@@ -21,6 +21,9 @@ from . import (
     _containers,
     _inspect,
     _linked_list,
+    _naming,
+    _objects,
+    _pickled,
     _pymm,
     _store,
     _table,
@@ -54,7 +57,7 @@ _append.shelves = _open_shelves
 class _State:
     """What the attribute machinery must not mistake for a variable."""
 
-    __slots__ = ("handle", "path", "place", "saver", "begun")
+    __slots__ = ("handle", "path", "place", "saver", "allow_pickle", "begun")
 
     def __init__(self, handle: _pymm.Handle, path: str, place: str) -> None:
         self.handle = handle
@@ -62,6 +65,7 @@ class _State:
         self.place = place  # for people
         self.saver = _checkpoints.Saver()
         self.begun = threading.local()  # of _transaction.begin()
+        self.allow_pickle = False
 
 
 class _Change:
@@ -158,6 +162,12 @@ class shelf(_pymm.ShelfBase):
     mm_plugin
         Accepted for compatibility.
 
+    allow_pickle
+        Whether objects are pickled to this shelf (`s.x = pymm.pickled(obj)`) and unpickled from it. Unpickling runs what
+        the pickle says: allow it only where you trust whoever wrote the shelf. Without, access to such a variable raises
+        PickleRefused; everything else on the shelf can be used. None leaves a shelf that is open as it is, and is
+        False for others.
+
     Assignment is atomic and durable when it returns: after a crash there is the old value or the new one. Assigning
     a variable's own array to it (`a = s.x; a[0] = 5; s.x = a`) copies nothing and makes what was stored to it durable.
     Opening a shelf that is open in this process gives the same object. With mode='r' every access looks
@@ -183,6 +193,7 @@ class shelf(_pymm.ShelfBase):
         force_new: bool = False,
         mode: str = "a",
         checksum: bool = False,
+        allow_pickle: Optional[bool] = None,
     ) -> shelf:
         if not isinstance(name, str):
             raise TypeError(f"the name of a shelf is a str, not {type(name).__name__}")
@@ -210,18 +221,23 @@ class shelf(_pymm.ShelfBase):
                 living = _volatile_shelves.get(name)
                 if living is not None and living._state.handle.is_open:
                     if mode == "a":
-                        return living
+                        return living._allowing(allow_pickle)
                     living.close()
                 handle = _volatile.create(name, capacity, checksum, address)
             else:
                 handle = _open_handle(name, path, mode, capacity, checksum, address)
             known = _open_shelves.get(handle.identity)
             if known is not None:
-                return known
+                return known._allowing(allow_pickle)
             self: shelf = super().__new__(cls, _State(handle, path, "volatile memory" if volatile else handle.path))
             _open_shelves[handle.identity] = self
             if volatile:
                 _volatile_shelves[name] = self
+        return self._allowing(allow_pickle)
+
+    def _allowing(self, pickles: Optional[bool]) -> shelf:
+        if pickles is not None:
+            self._state.allow_pickle = bool(pickles)
         return self
 
     if TYPE_CHECKING:  # the extension does these
@@ -277,7 +293,7 @@ class shelf(_pymm.ShelfBase):
         whole value of a variable of this shelf: another shelf's, one that was replaced, erased or renamed
         since, or a part of an array; and for a string on a shelf, which could be meant as a name.
         """
-        del self[name if type(name) is str else self._name_of(name)]
+        del self[name if type(name) is str else _naming.name_of(self, name)]
 
     def rename(self, old: str, new: str, replace: bool = False) -> None:
         """Renames a variable, without a copy. ExistsError when `new` exists, unless `replace`."""
@@ -470,7 +486,7 @@ class shelf(_pymm.ShelfBase):
         if _tensor.is_tensor(value) and _tensor.settles(self, _store.check_name(name), value):
             return
         with self._changing(_store.check_name(name)):
-            _store.store(handle, handle, name, value)
+            _store.store(handle, handle, name, value, self._state.allow_pickle)
 
     def _delete_item(self, name: str) -> None:
         with self._changing(_store.check_name(name)):
@@ -503,9 +519,12 @@ class shelf(_pymm.ShelfBase):
     def _load(self, name: str) -> Any:
         handle: _pymm.Handle = self._state.handle
         stamp = self._stamp()
-        value = self._open(name)
-        # A read-only shelf may be changed by its writer at any time, so nothing of it is kept.
-        if handle.writable and not _is_ours(type(self), name):
+        block = handle.get(name)
+        value = self._value(block)
+        # A read-only shelf may be changed by its writer at any time, so nothing of it is kept; nor are tables,
+        # matrices and what was pickled: what somebody changes in one is no change of the variable.
+        changing = block.kind == _pickled.KIND or _objects.is_object(value)
+        if handle.writable and not _is_ours(type(self), name) and not changing:
             self._remember(name, value, stamp)
             # With every variable open, a name that is not in __dict__ does not exist.
             if type(self) is shelf:
@@ -514,7 +533,9 @@ class shelf(_pymm.ShelfBase):
 
     def _open(self, name: str) -> Any:
         """A variable's present value, which nobody keeps."""
-        block = self._state.handle.get(name)
+        return self._value(self._state.handle.get(name))
+
+    def _value(self, block: _pymm.Block) -> Any:
         value: Any
         if block.kind <= _values.NDARRAY:
             value = _array.from_block(block)
@@ -522,6 +543,10 @@ class shelf(_pymm.ShelfBase):
             value = _tensor.from_block(block)
         elif block.kind == _linked_list.KIND:
             value = _linked_list.shelved_linked_list(self._state.handle, block)
+        elif block.kind == _pickled.KIND:
+            if not self._state.allow_pickle:
+                raise _pickled.refused_to_load(block)
+            value = _pickled.loaded(block)
         else:
             value = _containers.from_block(block) if block.kind == _values.TREE else _values.decode(block)
             _values.set_origin(value, self, block)
@@ -529,52 +554,6 @@ class shelf(_pymm.ShelfBase):
 
     def _changing(self, *names: str) -> _Change:
         return _Change(self, names)
-
-    def _name_of(self, value: Any) -> str:
-        """The variable whose present value this object is."""
-        handle: _pymm.Handle = self._state.handle
-        if isinstance(value, _array.shelved_ndarray):
-            block = _pymm.block_of(value)
-            if block is None:
-                raise InvalidArgument("this array is not on a shelf: give the name of a variable")
-            name = block.name
-            ours = block.shelf == handle.identity
-            current = ours and handle.is_current(name, block)
-            if current and not self._is_variable(name, value):
-                raise InvalidArgument(f"this array is a view, not all of variable {name!r}: give the name")
-        elif _tensor.is_shelved(value):
-            block = _tensor.block_of(value)
-            name = block.name
-            ours = block.shelf == handle.identity
-            current = ours and handle.is_current(name, block)
-            if current and not _tensor.is_whole(value, block):
-                raise InvalidArgument(f"this tensor is a view, not all of variable {name!r}: give the name")
-        elif isinstance(value, _linked_list.shelved_linked_list):
-            name = value.name
-            ours = current = value.is_on(handle)
-        elif isinstance(value, _values.ShelvedValue):
-            if isinstance(value, str):
-                raise InvalidArgument(
-                    f"a string on a shelf could be meant as a name ({str(value)[:40]!r}) or as the variable "
-                    f"that holds it ({value.name!r}): say str(value), or value.name"
-                )
-            name = value.name
-            if isinstance(value, _containers.ShelvedContainer) and not value.is_whole:
-                raise InvalidArgument(f"this is a part of variable {name!r}, not all of it: give the name")
-            origin, number, sequence = value._origin
-            ours = origin() is self
-            current = ours and handle.is_version(name, number, sequence)
-        elif isinstance(value, str):
-            return value
-        else:
-            raise TypeError(f"give a name, or an array, value or container of this shelf, not {type(value).__name__}")
-        if not ours:
-            raise InvalidArgument(f"variable {name!r} that this is a value of is not on shelf {self.name!r}")
-        if not current:
-            raise InvalidArgument(
-                f"this is a former value: {name!r} was replaced, erased, renamed or sealed since; give the name"
-            )
-        return name
 
     def _is_whole(self, name: str, value: _containers.ShelvedContainer) -> bool:
         """Whether the container is the present value of the variable."""

@@ -6,7 +6,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from . import _append, _buffer, _dtype, _linked_list, _nest, _pymm, _tensor, _values
+from . import _append, _buffer, _dtype, _linked_list, _nest, _pickled, _pymm, _tensor, _values
 from ._array import ndarray, shelved_ndarray
 from ._constructors import Constructor
 from ._dlpack import dlpack_array
@@ -24,6 +24,7 @@ SUPPORTED = (
     "pymm.integer_number",
     "pymm.bytes",
     "pymm.linked_list",
+    "pymm.pickled",
     "numpy.ndarray",
     "numpy.memmap",
     "numpy.generic",
@@ -42,6 +43,10 @@ SUPPORTED = (
     "tuple",
     "dict",
     "collections.OrderedDict",
+    "pandas.DataFrame",
+    "pandas.Series",
+    "pandas.Index",
+    "scipy.sparse",
 )
 
 # Of a subclass of these, something would be lost: it is not stored, not as an array either.
@@ -60,7 +65,7 @@ def check_name(name: Any) -> str:
     return name
 
 
-def store(target: Target, handle: _pymm.Handle, name: str, value: Any) -> None:
+def store(target: Target, handle: _pymm.Handle, name: str, value: Any, allow_pickle: bool = False) -> None:
     """Puts `value` under `name`. Whatever it raises, nothing has changed."""
     if isinstance(value, np.ndarray):
         _store_array(target, handle, name, value)
@@ -72,10 +77,11 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any) -> None:
     elif _linked_list.store(target, handle, name, value):
         pass
     elif _nest.is_container(value):
-        plan = _nest.Plan(name, value)
-        stage = handle.stage_value(_values.TREE, plan.size)
-        plan.write(stage)
-        target.put_stage(name, stage)
+        _store_plan(target, handle, name, _values.TREE, _nest.Plan(name, value))
+    elif isinstance(value, _pickled.pickled):
+        if not allow_pickle:
+            raise _pickled.refused_to_store(name)
+        _store_plan(target, handle, name, _pickled.KIND, _pickled.plan(name, value.value))
     elif isinstance(value, dlpack_array):
         store(target, handle, name, value.value)
     elif isinstance(value, _tensor.torch_tensor) or _tensor.is_tensor(value):
@@ -90,6 +96,12 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any) -> None:
             return
         kind, data, dtype_text, itemsize = encoded
         target.put_value(name, data, kind, dtype_text, itemsize)
+
+
+def _store_plan(target: Target, handle: _pymm.Handle, name: str, kind: int, plan: _nest.Plan) -> None:
+    stage = handle.stage_value(kind, plan.size)
+    plan.write(stage)
+    target.put_stage(name, stage)
 
 
 def _store_array(target: Target, handle: _pymm.Handle, name: str, value: np.ndarray[Any, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator, Optional
 
 import numpy as np
 
-from . import _array, _dtype, _pymm, _tensor, _values
+from . import _array, _dtype, _objects, _pymm, _tensor, _values
 from ._errors import CorruptError, VersionError
 
 MAGIC = b"PYMMTREE"
@@ -27,7 +27,7 @@ MAX_DEPTH = 100  # containers within each other
 MAX_DESCRIPTION = 16 + 65536
 
 # Tags of slots, besides the kinds of blobs.
-LIST, TUPLE, DICT, ORDERED = 16, 17, 18, 19
+LIST, TUPLE, DICT, ORDERED, OBJECT = 16, 17, 18, 19, 20
 
 HEADER = struct.Struct("<8sIIQQQQ")  # magic, version, checksum, bytes, end of the metadata, root
 ROOT = 32  # where the root's slot is
@@ -96,16 +96,17 @@ class Budget:
     """What one look at all of a tree may read: each slot is part of one container and each byte of one value, so
     a tree whose parts are used several times, and which could be endless, is none of ours."""
 
-    __slots__ = ("_tree", "_slots", "_bytes")
+    __slots__ = ("_tree", "_slots", "_bytes", "parts")
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._slots = tree.meta // SLOT.size
         self._bytes = tree.size
+        self.parts = 0  # objects that are being read: what is in them is a part, and no object for users yet
 
     def take(self, tag: int, size: int, offset: int) -> None:
         if tag >= LIST:
-            self._slots -= size * 2 if tag >= DICT else size
+            self._slots -= size * 2 if tag in (DICT, ORDERED) else size
         elif size > 8:
             self._bytes -= size
         if self._slots < 0 or self._bytes < 0:
@@ -191,16 +192,34 @@ class Tree:
         if tag in (_values.NDARRAY, _values.SCALAR, _tensor.KIND):
             return self._elements(at, tag, value, size)
         self.check_container(at, head, value, depth)
+        if tag == OBJECT:
+            return self.opened(at, head, value, depth, False)
         return classes[tag](self, value, size, depth)
+
+    def opened(self, at: int, head: int, value: int, depth: int, copy: bool) -> Any:
+        """The object of another package whose slot is at `at`, and was checked."""
+        budget = Budget(self)
+        budget.take(OBJECT, head >> 8, at)
+        return self._object(at, value, depth, copy, budget)
+
+    def _object(self, at: int, offset: int, depth: int, copy: bool, budget: Budget) -> Any:
+        kind, parts = (slot for slot in self.slots(offset, 0, 2))
+        if kind[1] & 0xFF != _values.STRING or parts[1] & 0xFF != DICT:
+            raise self.corrupt(at, "an object without a name and parts")
+        budget.parts += 1
+        name, found = (self._nested(*slot, depth + 1, copy, budget) for slot in (kind, parts))
+        budget.parts -= 1
+        whole = _objects.Parts(name, found)
+        return whole if budget.parts else _objects.make(self.name, whole)
 
     def check_container(self, at: int, head: int, offset: int, depth: int) -> None:
         """Whether the slot can be that of a container: all of its slots are metadata, and behind it."""
         tag, count = head & 0xFF, head >> 8
-        if not LIST <= tag <= ORDERED:
+        if not LIST <= tag <= OBJECT or (tag == OBJECT and count != 2):
             raise self.corrupt(at, f"tag {tag} is unknown")
         if depth >= MAX_DEPTH:
             raise self.corrupt(at, f"more than {MAX_DEPTH} containers within each other")
-        size = count * (DICT_ITEM if tag >= DICT else SLOT.size)
+        size = count * (DICT_ITEM if tag in (DICT, ORDERED) else SLOT.size)
         # What is behind cannot lead back.
         if count and (offset <= at or offset % 8 or offset + size > self.meta):
             raise self.corrupt(at, f"{count} elements at {offset} cannot be")
@@ -300,7 +319,7 @@ class Tree:
         if budget is None:
             budget = Budget(self)
             budget.take(tag, count, offset)
-        if tag >= DICT:
+        if tag in (DICT, ORDERED):
             result: Any = OrderedDict() if tag == ORDERED else {}
             slots = self.slots(offset, 0, 2 * count)
             for at, head, value in slots:
@@ -323,6 +342,8 @@ class Tree:
         budget.take(tag, size, at)
         if tag >= LIST:
             self.check_container(at, head, value, depth)
+            if tag == OBJECT:
+                return self._object(at, value, depth, copy, budget)
             return self.nest(tag, value, size, depth, copy, budget)
         found = self.value(at, head, value, depth)
         if copy and tag == _values.NDARRAY:
@@ -335,7 +356,7 @@ class Tree:
 
     def _key(self, at: int, head: int, value: int, depth: int, budget: Budget) -> Any:
         tag, size = head & 0xFF, head >> 8
-        if tag in (LIST, DICT, ORDERED, _values.NDARRAY, _tensor.KIND):
+        if tag in (LIST, DICT, ORDERED, OBJECT, _values.NDARRAY, _tensor.KIND):
             raise self.corrupt(at, "this cannot be a key")
         budget.take(tag, size, at)
         if tag != TUPLE:
