@@ -68,6 +68,7 @@ from ._errors import (
     ReadOnlyError,
     VersionError,
 )
+from . import io as io
 from . import pymmcore
 from ._pickled import pickled
 from ._pymm import version as __version__

@@ -97,6 +97,11 @@ class Saver:
             self._pool = None
 
 
+def newest(one: shelf, name: str) -> str:
+    """The variable that holds the newest version. KeyError when there is none."""
+    return _variable(name, _chosen(versions(one._state.handle, name), name, -1))
+
+
 def load(one: shelf, name: str, version: int, copy: bool) -> Any:
     for _ in range(_ATTEMPTS):
         variable = _variable(name, _chosen(versions(one._state.handle, name), name, version))

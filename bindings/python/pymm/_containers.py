@@ -43,7 +43,8 @@ class ShelvedContainer(Nested, _values.ShelvedValue):
     @property
     def is_whole(self) -> bool:
         """Whether this is the value of a variable, and no part of one."""
-        return self._depth == 0 and self._tree.is_whole
+        whole = self._depth == 0 or (self._depth == 2 and self._offset == self._tree.whole != 0)
+        return whole and self._tree.is_whole
 
     def plain(self) -> Any:
         """A plain Python container of the same content, all the way down: what can be changed, and assigned
@@ -382,11 +383,12 @@ _tree.classes.update({cls._tag: cls for cls in (shelved_list, shelved_tuple, she
 _tree.tuples.append(shelved_tuple)
 
 
-def from_block(block: _pymm.Block) -> Any:
+def from_block(block: _pymm.Block, tree: Optional[_tree.Tree] = None) -> Any:
     """The container, or object of another package, that a block of kind tree holds."""
-    tree = _tree.Tree(block)
+    if tree is None:
+        tree = _tree.Tree(block)
     head, offset = tree.root
     tree.check_container(_tree.ROOT, head, offset, 0)
     if head & 0xFF == _tree.OBJECT:
-        return tree.opened(_tree.ROOT, head, offset, 0, False)
+        return tree.opened(_tree.ROOT, head, offset, 0)
     return _tree.classes[head & 0xFF](tree, offset, head >> 8, 0)

@@ -180,6 +180,10 @@ class Plan:
             self._container(at, tag, value, depth)
         elif isinstance(value, np.ndarray):
             self._array(at, value)
+        elif isinstance(value, _tensor.Elements):
+            self._described(
+                at, _tensor.KIND, value.text.encode(), value.itemsize, value.shape, value.strides, value, len(value.memory)
+            )
         elif _tensor.is_tensor(value):
             self._tensor(at, value)
         elif isinstance(value, _objects.Parts):

@@ -77,11 +77,11 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any, allow_pic
     elif _linked_list.store(target, handle, name, value):
         pass
     elif _nest.is_container(value):
-        _store_plan(target, handle, name, _values.TREE, _nest.Plan(name, value))
+        store_plan(target, handle, name, _values.TREE, _nest.Plan(name, value))
     elif isinstance(value, _pickled.pickled):
         if not allow_pickle:
             raise _pickled.refused_to_store(name)
-        _store_plan(target, handle, name, _pickled.KIND, _pickled.plan(name, value.value))
+        store_plan(target, handle, name, _pickled.KIND, _pickled.plan(name, value.value))
     elif isinstance(value, dlpack_array):
         store(target, handle, name, value.value)
     elif isinstance(value, _tensor.torch_tensor) or _tensor.is_tensor(value):
@@ -98,7 +98,8 @@ def store(target: Target, handle: _pymm.Handle, name: str, value: Any, allow_pic
         target.put_value(name, data, kind, dtype_text, itemsize)
 
 
-def _store_plan(target: Target, handle: _pymm.Handle, name: str, kind: int, plan: _nest.Plan) -> None:
+def store_plan(target: Target, handle: _pymm.Handle, name: str, kind: int, plan: _nest.Plan) -> None:
+    """Puts a tree under `name`, as data of that kind."""
     stage = handle.stage_value(kind, plan.size)
     plan.write(stage)
     target.put_stage(name, stage)

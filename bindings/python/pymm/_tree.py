@@ -34,6 +34,7 @@ ROOT = 32  # where the root's slot is
 SLOT = struct.Struct("<QQ")  # tag and, above it, size; value or offset
 ITEM = struct.Struct("<QQQQ")  # slots of key and value
 ARRAY = struct.Struct("<QQBBHI")  # offset and bytes of the elements, then the type descriptor
+SAFETENSORS = "safetensors"  # name of the object that is a dict of tensors with what a file says of it
 DICT_ITEM = ITEM.size + 8  # with its word in the index
 _CHUNK = 1024  # slots that are read at once
 _MANY = 64  # slots from which on it pays to look at all together
@@ -116,7 +117,7 @@ class Budget:
 class Tree:
     """The bytes of one tree. Keeps their memory valid while it lives."""
 
-    __slots__ = ("block", "base", "is_whole", "name", "size", "meta", "data", "root", "_sound", "_private")
+    __slots__ = ("block", "base", "is_whole", "name", "size", "meta", "data", "root", "raw", "whole", "_sound", "_private")
 
     def __init__(self, block: _pymm.Block, base: int = 0, size: Optional[int] = None) -> None:
         """`base`, `size`: of a tree that is a part of a blob, there. Places count from the tree's first byte."""
@@ -145,6 +146,8 @@ class Tree:
         self.meta = meta
         self.data = end  # where what is no metadata may begin
         self.root = (head, value)
+        self.raw = False  # whether a tensor is to be told as what is stored of it
+        self.whole = 0  # the container that is the variable's value, where the root is around it
         self._private: Any = None  # memory that tensors may store to
         self._sound: set[int] = set()  # blocks whose checksum was right
 
@@ -193,14 +196,39 @@ class Tree:
             return self._elements(at, tag, value, size)
         self.check_container(at, head, value, depth)
         if tag == OBJECT:
-            return self.opened(at, head, value, depth, False)
+            return self.opened(at, head, value, depth)
         return classes[tag](self, value, size, depth)
 
-    def opened(self, at: int, head: int, value: int, depth: int, copy: bool) -> Any:
-        """The object of another package whose slot is at `at`, and was checked."""
+    def opened(self, at: int, head: int, value: int, depth: int, copy: bool = False, parts: bool = False) -> Any:
+        """The object of another package whose slot is at `at`, and was checked; or its parts."""
         budget = Budget(self)
         budget.take(OBJECT, head >> 8, at)
+        if parts:
+            budget.parts += 1
+        elif not copy and self._is_dict_of_tensors(value, depth):
+            return self._tensors(value, depth)
         return self._object(at, value, depth, copy, budget)
+
+    def _is_dict_of_tensors(self, offset: int, depth: int) -> bool:
+        head, value = self.slot(offset)
+        return head & 0xFF == _values.STRING and self.value(offset, head, value, depth + 1) == SAFETENSORS
+
+    def _tensors(self, offset: int, depth: int) -> Any:
+        """The dict in what came from a safetensors file. As other dicts, its items are read when they are looked at."""
+        at = offset + SLOT.size
+        head, value = self.slot(at)
+        if head & 0xFF == DICT:
+            self.check_container(at, head, value, depth + 1)
+            number = self.find(value, head >> 8, depth + 1, "tensors")
+            if number is not None:
+                at = value + number * ITEM.size + SLOT.size
+                head, value = self.slot(at)
+                if head & 0xFF == DICT:
+                    self.check_container(at, head, value, depth + 2)
+                    if not depth:
+                        self.whole = value
+                    return classes[DICT](self, value, head >> 8, depth + 2)
+        raise self.corrupt(offset, "an object without tensors")
 
     def _object(self, at: int, offset: int, depth: int, copy: bool, budget: Budget) -> Any:
         kind, parts = (slot for slot in self.slots(offset, 0, 2))
@@ -210,6 +238,10 @@ class Tree:
         name, found = (self._nested(*slot, depth + 1, copy, budget) for slot in (kind, parts))
         budget.parts -= 1
         whole = _objects.Parts(name, found)
+        if name == SAFETENSORS and not budget.parts:
+            if type(found.get("tensors")) is not dict:
+                raise self.corrupt(at, "an object without tensors")
+            return found["tensors"]
         return whole if budget.parts else _objects.make(self.name, whole)
 
     def check_container(self, at: int, head: int, offset: int, depth: int) -> None:
@@ -277,6 +309,10 @@ class Tree:
         self, place: int, text: str, itemsize: int, shape: Any, strides: Any, offset: int, nbytes: int
     ) -> Any:
         memory: Any = b""
+        if self.raw:
+            block: Any = self.block
+            memory = memoryview(block)[offset : offset + nbytes] if nbytes else b""
+            return _tensor.Elements(text, itemsize, shape, strides, memory, block)
         if nbytes:
             # A tensor cannot be read-only.
             if self._private is None:
@@ -348,7 +384,7 @@ class Tree:
         found = self.value(at, head, value, depth)
         if copy and tag == _values.NDARRAY:
             return found.copy("K")
-        return _tensor.copied(found) if copy and tag == _tensor.KIND else found
+        return _tensor.copied(found) if copy and tag == _tensor.KIND and not self.raw else found
 
     def key(self, at: int, head: int, value: int, depth: int) -> Any:
         """What the slot of a key holds."""
