@@ -11,9 +11,9 @@ import operator
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
-from . import _containers, _nest, _pymm, _store
+from . import _nest, _pymm, _store
 from ._batch import Batch
-from ._errors import CorruptError, InvalidArgument
+from ._errors import InvalidArgument
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -102,17 +102,15 @@ def newest(one: shelf, name: str) -> str:
     return _variable(name, _chosen(versions(one._state.handle, name), name, -1))
 
 
-def load(one: shelf, name: str, version: int, copy: bool) -> Any:
+def opened(one: shelf, name: str, version: int) -> tuple[str, Any]:
+    """The variable that holds a version, and its value. KeyError when there is none."""
     for _ in range(_ATTEMPTS):
         variable = _variable(name, _chosen(versions(one._state.handle, name), name, version))
         try:
             # Not one of the variables that are kept open: that would hold the version's space.
-            held = one._open(variable)
+            return variable, one._open(variable)
         except KeyError:
             continue  # somebody saved meanwhile, and erased it
-        if not isinstance(held, _containers.shelved_tuple) or len(held) != 1:
-            raise CorruptError(f"variable {variable!r} is no checkpoint: it was not written by save()")
-        return held.plain()[0] if copy else held[0]
     raise KeyError(f"{name}: every version was erased as soon as it was found, {_ATTEMPTS} times")
 
 

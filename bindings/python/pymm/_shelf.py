@@ -21,6 +21,7 @@ from . import (
     _containers,
     _inspect,
     _linked_list,
+    _loading,
     _naming,
     _objects,
     _pickled,
@@ -392,15 +393,33 @@ class shelf(_pymm.ShelfBase):
         saver: _checkpoints.Saver = self._state.saver
         return saver.save_async(self, obj, name, keep)
 
-    def load(self, name: str, version: int = -1, copy: bool = True) -> Any:
+    def load(
+        self,
+        name: str,
+        version: int = -1,
+        copy: bool = True,
+        map_location: Any = None,
+        into: Any = None,
+        strict: bool = True,
+    ) -> Any:
         """The object that was saved as checkpoint `name`: its newest version, or -2, -3 ... for those before, or
         the version of that number.
 
         With `copy`, plain objects that have nothing to do with the shelf. Without, what a variable gives:
         containers and arrays are read-only views, without a copy however large they are, and their space is not
         reused while somebody has them. KeyError when there is no such checkpoint or version.
+
+        `map_location` is that of `torch.load`: a device, its name ('cuda:1', 'meta'), a dict of such by the names of
+        devices, or a function of a storage and a name. On a shelf all tensors are of device 'cpu'. Tensors that go elsewhere
+        are copied straight from the shelf; containers are plain then, also without `copy`.
+
+        `into` is a module, or anything else with `load_state_dict()`, to which the state is given, with `strict` if it is a
+        module; or a dict of such, for a checkpoint that is a dict. The results are returned: `missing_keys` and
+        `unexpected_keys` of a module. A module's parameters are copied once, from the shelf.
+
+        Without a checkpoint of that name, a variable of that name that is a container is loaded.
         """
-        return _checkpoints.load(self, name, version, copy)
+        return _loading.load(self, name, version, copy, map_location, into, strict)
 
     def checkpoints(self, name: Optional[str] = None) -> list[Checkpoint]:
         """The versions that there are of a checkpoint, the newest last; without a name, those of all."""

@@ -55,6 +55,18 @@ def copied(value: Any) -> Any:
     return _module("").copied(value)
 
 
+def placed(value: Any, map_location: Any, copy: bool) -> Any:
+    """The tensor where `map_location` says, as `torch.load` understands that; or a copy, or itself."""
+    return _module("").placed(value, map_location, copy)
+
+
+def is_module(value: Any) -> bool:
+    """Whether `value` is any of PyTorch's modules."""
+    torch = sys.modules.get("torch")
+    cls = getattr(getattr(torch, "nn", None), "Module", None)
+    return cls is not None and isinstance(value, cls)
+
+
 def _module(why: str) -> Any:
     """pymm._torch; ImportError that begins with `why` where there is no PyTorch."""
     try:

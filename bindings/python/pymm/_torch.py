@@ -481,6 +481,32 @@ def copied(value: Any) -> Any:
     return plain.requires_grad_(value.requires_grad and value.is_leaf)
 
 
+def placed(value: Any, map_location: Any, copy: bool) -> Any:
+    """The tensor where `map_location` says. All tensors on a shelf are the CPU's: that is the location that is mapped."""
+    if isinstance(map_location, dict):
+        map_location = map_location.get("cpu")
+    grad = value.requires_grad and value.is_leaf
+    if callable(map_location) and not isinstance(map_location, torch.device):
+        with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
+            plain = value.detach().clone() if copy else value.detach()
+            storage = plain.untyped_storage()
+            found = map_location(storage, "cpu")
+            if found is None or found is storage:
+                return plain.requires_grad_(grad) if copy else value
+            found = getattr(found, "_untyped_storage", found)
+            if not isinstance(found, torch.UntypedStorage):
+                raise TypeError(f"map_location gave a {type(found).__name__}: a storage is expected, or None")
+            moved = torch.empty(0, dtype=plain.dtype, device=found.device)
+            moved.set_(found, plain.storage_offset(), plain.size(), plain.stride())
+        return moved.requires_grad_(grad)
+    device = torch.device("cpu" if map_location is None else map_location)
+    if device.type == "cpu":
+        return copied(value) if copy else value
+    with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
+        moved = value.detach().to(device)
+    return moved.requires_grad_(grad)
+
+
 def _strides(shape: tuple[int, ...], itemsize: int, order: str) -> tuple[int, ...]:
     result, step = [], itemsize
     for extent in shape if order == "F" else reversed(shape):
