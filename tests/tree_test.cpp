@@ -3,6 +3,7 @@
 #include <rapidcheck.h>
 
 #include <pymm/tree.hpp>
+#include <pymm/tree_writer.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -224,6 +225,66 @@ TEST_CASE("an object has a name and a dict of parts, and nothing else") {
     for (const std::uint64_t count : {0, 1, 3}) CHECK(refused(made(2, kTreeDict, count)));
     for (const unsigned tag : {3u, 8u, 16u, 17u, 18u, 20u}) CHECK(refused(made(tag, kTreeDict, 2)));
     for (const unsigned tag : {2u, 8u, 16u, 17u, 19u, 20u}) CHECK(refused(made(2, tag, 2)));
+}
+
+TEST_CASE("what a writer lays out is read again") {
+    auto tensors = TreeSource::dict(), parts = TreeSource::dict(), metadata = TreeSource::dict();
+    Type bfloat = Type::array("bfloat16", 2, {3});
+    bfloat.kind = Kind::tensor;
+    const std::vector<std::pair<std::string, Type>> arrays{
+        {"w", Type::array("<f8", 8, {2, 2})}, {"a name of more than eight", bfloat}, {"empty", Type::array("<f4", 4, {0, 3})},
+        {"", Type::array("|u1", 1, {100})}};
+    for (const auto& [key, type] : arrays) tensors.add(key, TreeSource::array(type));
+    for (int i = 0; i < 300; ++i) metadata.add("key " + std::to_string(i), TreeSource::text("text " + std::to_string(i)));
+    parts.add("tensors", tensors);
+    parts.add("metadata", metadata);
+    const TreeWriter writer(TreeSource::object("an object", parts));
+    REQUIRE(writer.places().size() == arrays.size());
+    Bytes bytes(writer.size());
+    std::copy(writer.front().begin(), writer.front().end(), bytes.begin());
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+        if (arrays[i].second.nbytes() != 0) CHECK(writer.places()[i] % kTreeAlign == 0);
+        for (std::uint64_t k = 0; k < arrays[i].second.nbytes(); ++k) bytes[writer.places()[i] + k] = static_cast<std::byte>(i + 1);
+    }
+    Tree(bytes).check();
+    const TreeNode root = Tree(bytes).root();
+    REQUIRE(root.is_object());
+    const TreeNode name = root.at(0);
+    CHECK(name.text() == "an object");
+    const TreeNode found = root.at(1).find("tensors").value();
+    REQUIRE(found.size() == arrays.size());
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+        const TreeNode node = found.find(arrays[i].first).value(), key = found.key(i);
+        CHECK(key.text() == arrays[i].first);
+        CHECK(node.type() == arrays[i].second);
+        CHECK(node.size() == arrays[i].second.nbytes());
+        for (const std::byte byte : node.bytes()) CHECK(byte == static_cast<std::byte>(i + 1));
+    }
+    const TreeNode texts = root.at(1).find("metadata").value();
+    for (int i = 0; i < 300; ++i) {
+        const TreeNode text = texts.find("key " + std::to_string(i)).value();
+        CHECK(text.text() == "text " + std::to_string(i));
+    }
+    CHECK(!texts.find("key 300"));
+
+    const TreeWriter empty(TreeSource::dict());
+    CHECK(empty.size() == empty.front().size());
+    CHECK(Tree(empty.front()).root().size() == 0);
+    auto one = TreeSource::dict();
+    one.add("a", TreeSource::array(Type::array("|u1", 1, {1})));
+    CHECK(TreeWriter(one).size() >= kMaxInline + 1);  // in an extent, where it is aligned
+    CHECK_THROWS_AS(TreeWriter(TreeSource::text("x")), InvalidArgumentError);
+    CHECK_THROWS_AS(TreeSource::array(Type::raw()), InvalidArgumentError);
+    CHECK_THROWS_AS(TreeSource::object("x", TreeSource::text("x")), InvalidArgumentError);
+    auto text = TreeSource::text("x");
+    CHECK_THROWS_AS(text.add("a", TreeSource::dict()), InvalidArgumentError);
+    auto deep = TreeSource::dict();
+    for (int i = 0; i < 120; ++i) {
+        auto outer = TreeSource::dict();
+        outer.add("a", std::move(deep));
+        deep = std::move(outer);
+    }
+    CHECK_THROWS_AS(TreeWriter{deep}, InvalidArgumentError);
 }
 
 TEST_CASE("every bit of the metadata counts: a flipped one is an error, or changes nothing") {

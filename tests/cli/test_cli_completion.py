@@ -95,8 +95,8 @@ def test_options(complete):
     assert complete("pymmctl create --s") == ["--size", "--sparse"]
     assert complete("pymmctl put --no") == ["--no-replace"]
     assert complete("pymmctl ls --lo") == ["--long"]
-    assert complete("pymmctl get --format ") == ["auto", "npy", "raw", "text"]
-    assert complete("pymmctl put --format ") == ["auto", "npy", "raw"]
+    assert complete("pymmctl get --format ") == ["auto", "npy", "raw", "safetensors", "text"]
+    assert complete("pymmctl put --format ") == ["auto", "npy", "raw", "safetensors"]
     assert complete("pymmctl put --dtype float3") == ["float32"]
     assert complete("pymmctl put --order ") == ["C", "F"]
 

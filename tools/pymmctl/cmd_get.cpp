@@ -7,6 +7,7 @@
 #include "npy.hpp"
 #include "progress.hpp"
 #include "report.hpp"
+#include "safetensors.hpp"
 #include "text.hpp"
 #include "transfer.hpp"
 #include "tree_text.hpp"
@@ -27,6 +28,7 @@ struct CatOptions {
 std::string format_for(const GetOptions& options, const pymm::Type& type) {
     if (options.format != "auto") return options.format;
     if (options.file.ends_with(".npy")) return "npy";
+    if (options.file.ends_with(".safetensors")) return "safetensors";
     if (pymm::has_elements(type.kind)) return options.file.empty() || options.file == "-" ? "npy" : "raw";
     return "text";
 }
@@ -63,6 +65,14 @@ Exit get(const GetOptions& options, const Context& context) {
         isatty(STDOUT_FILENO) == 1)
         throw Failure(Exit::usage, at.given + ": is an array, and standard output a terminal: "
                                               "give a file, or '-' to insist");
+    if (format == "safetensors") {
+        const SafetensorsOutput tensors(view, at.given);
+        OutputFile file(options.file.empty() ? "-" : options.file, !options.keep);
+        Progress progress(context.quiet, at.blob, tensors.size());
+        tensors.write(file, progress);
+        file.commit();
+        return Exit::success;
+    }
     Output output;
     if (format == "text") output = text_of(view, at.given);
     if (format == "npy") {
@@ -109,9 +119,9 @@ void add_get(CLI::App& app, Context& context) {
     command->add_option("FILE", options->file, "'-' (also when not given) is standard output");
     command
         ->add_option("--format", options->format,
-                     "npy, raw, text, or auto: .npy for arrays unless FILE ends otherwise, text for "
-                     "numbers and containers, else the bytes")
-        ->check(CLI::IsMember({"auto", "npy", "raw", "text"}));
+                     "npy, safetensors, raw, text, or auto: .npy for arrays unless FILE ends otherwise, .safetensors "
+                     "where it ends so, text for numbers and containers, else the bytes")
+        ->check(CLI::IsMember({"auto", "npy", "raw", "safetensors", "text"}));
     command->add_flag("-n,--no-replace", options->keep, "Fail (exit code 4) if FILE exists");
     on_run(command, context, options, get);
 }

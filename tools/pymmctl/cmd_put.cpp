@@ -7,6 +7,7 @@
 #include "json.hpp"
 #include "location.hpp"
 #include "npy.hpp"
+#include "safetensors.hpp"
 #include "text.hpp"
 #include "transfer.hpp"
 
@@ -72,6 +73,12 @@ Dtype dtype_option(const std::string& text) {
     }
 }
 
+/// By its name only: such a file starts with a number.
+bool is_safetensors(const Options& options) {
+    if (options.format != "auto") return options.format == "safetensors";
+    return !options.dtype && !options.string && !options.bytes && options.source.ends_with(".safetensors");
+}
+
 bool is_npy(const Options& options, Input& input) {
     if (options.format == "npy") return true;
     if (options.format == "raw" || options.dtype || options.string || options.bytes)
@@ -82,6 +89,7 @@ bool is_npy(const Options& options, Input& input) {
 
 void put_input(const Options& options, const Location& at, pymm::Shelf& shelf, Input& input,
                Progress& progress) {
+    if (is_safetensors(options)) return put_safetensors(shelf, at.blob, input, progress);
     if (is_npy(options, input)) {
         const pymm::Type type = read_npy_header(input);
         return put_sized(shelf, at.blob, type, type.nbytes(), input, progress);
@@ -144,8 +152,8 @@ void add_put(CLI::App& app, Context& context) {
                         "text itself");
     auto* format = command
                        ->add_option("--format", options->format,
-                                    "npy, raw, or auto: .npy by name or first bytes, else raw")
-                       ->check(CLI::IsMember({"auto", "npy", "raw"}));
+                                    "npy, safetensors, raw, or auto: .npy by name or first bytes, .safetensors by name, else raw")
+                       ->check(CLI::IsMember({"auto", "npy", "raw", "safetensors"}));
     auto* dtype = add_text(
         command, "--dtype", options->dtype, "The bytes are an array of this: float64, <i4, M8[us] ...");
     add_text(command, "--shape", options->shape, "Its shape: 1000,1000; one dimension if not given")

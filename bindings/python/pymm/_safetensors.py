@@ -52,7 +52,7 @@ class Entry(NamedTuple):
 
 
 def read_header(path: Any, file: Any, size: int) -> tuple[list[Entry], dict[str, str], int]:
-    """The tensors, all within the file, none over another and nothing between them; the metadata; and where the elements
+    """The tensors in the order of the file, all within it, none over another and nothing between them; the metadata; and where the elements
     start. CorruptError for all else."""
     import json  # those who have no such files need not wait for it
 
@@ -83,7 +83,8 @@ def read_header(path: Any, file: Any, size: int) -> tuple[list[Entry], dict[str,
             raise bad(f"tensor {name[:80]!r} is not described as it should be")
         entries.append(entry)
     at = 0
-    for entry in sorted(entries, key=lambda entry: (entry.begin, entry.end)):
+    entries.sort(key=lambda entry: (entry.begin, entry.end))
+    for entry in entries:
         if entry.begin != at:
             raise bad(f"tensor {entry.name[:80]!r} starts at {entry.begin}, where the one before ends at {at}")
         if entry.dtype in _DTYPES and math.prod(entry.shape) * _DTYPES[entry.dtype][1] != entry.end - entry.begin:

@@ -14,5 +14,6 @@
 #include <pymm/shelf.hpp>
 #include <pymm/transaction.hpp>
 #include <pymm/tree.hpp>
+#include <pymm/tree_writer.hpp>
 #include <pymm/type.hpp>
 #include <pymm/version.hpp>

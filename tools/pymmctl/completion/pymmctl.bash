@@ -49,7 +49,7 @@ _pymmctl() {
 
     case $prev in
         --format)
-            if [[ $command == put ]]; then list='auto npy raw'; else list='auto npy raw text'; fi ;;
+            if [[ $command == put ]]; then list='auto npy raw safetensors'; else list='auto npy raw safetensors text'; fi ;;
         --order) list='C F' ;;
         --dtype)
             list='bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64
