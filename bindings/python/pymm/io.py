@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import secrets
 from typing import TYPE_CHECKING, Any, Iterator, Optional
 
 import numpy as np
@@ -72,7 +71,7 @@ def save_safetensors(shelf: Shelf, name: str, path: PathLike, metadata: Optional
     items, kept = _items(shelf, name)
     header, parts = _safetensors.header(name, items, kept if metadata is None else metadata)
     target = os.fspath(path)
-    temporary = f"{target}.{secrets.token_hex(8)}"
+    temporary = f"{target}.{os.urandom(8).hex()}"
     # Not of the module tempfile: that makes files that others cannot read.
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
