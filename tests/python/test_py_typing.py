@@ -44,6 +44,17 @@ pymm.demo()
 s.l = [1, {"a": np.zeros(3), (1, 2): "text"}, None]
 plain = s.l.plain()
 s.erase(s.l)
+trusted = pymm.shelf("x", allow_pickle=True)
+trusted.p = pymm.pickled({1, 2})
+plain = pymm.pickled.load(trusted, "p")
+pymm.io.load_safetensors(s, "m", "model.safetensors", framework="np")
+pymm.io.save_safetensors(s, "m", "model.safetensors", metadata={"a": "b"})
+state = s.load("m", map_location="cpu", copy=False)
+result = s.load("m", into=state, strict=False)
+try:
+    s.p
+except pymm.PickleRefused as refused:
+    message: str = str(refused)
 del s.x
 try:
     s.close()
