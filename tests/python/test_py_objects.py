@@ -1,5 +1,6 @@
 """Objects of other packages whose parts are damaged or forged: the right value or an error, whatever they are."""
 
+import os
 import struct
 
 import numpy as np
@@ -69,8 +70,10 @@ def test_forged_texts(shelf):
                 stored(shelf, series(Parts("pandas.strings", parts)))[0]
 
 
-def test_forged_tables(shelf):
+def test_forged_tables(shelf, tmp_path):
     pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    fifo = str(tmp_path / "fifo")  # whoever opens it waits for ever
+    os.mkfifo(fifo)
     good = series(np.arange(2))
     assert stored(shelf, good)[0].tolist() == [0, 1]
     index = good.parts["index"]
@@ -89,6 +92,11 @@ def test_forged_tables(shelf):
         Parts("pandas.datetimetz", {"data": np.arange(2), "zone": "UTC"}),
         Parts("pandas.datetimetz", {"data": np.zeros(2, "M8[ns]"), "zone": "../../etc/passwd"}),
         Parts("pandas.datetimetz", {"data": np.zeros(2, "M8[ns]"), "zone": None}),
+        Parts("pandas.datetimetz", {"data": np.zeros(2, "M8[ns]"), "zone": "dateutil/" + fifo}),
+        Parts("pandas.datetimetz", {"data": np.zeros(2, "M8[ns]"), "zone": "dateutil//dev/stdin"}),
+        Parts("pandas.datetimetz", {"data": np.zeros(2, "M8[ns]"), "zone": fifo}),
+        Parts("pandas.datetimetz", {"data": np.zeros(2, "M8[ns]"), "zone": "tzlocal()"}),
+        Parts("pandas.datetimetz", {"data": np.zeros(2, "M8[2s]"), "zone": "UTC"}),
         Parts("pandas.period", {"data": np.arange(2, dtype="i1"), "freq": "D"}),
         Parts("pandas.period", {"data": np.arange(2), "freq": "nonsense"}),
         Parts("pandas.interval", {"left": np.arange(2), "right": np.arange(3), "closed": "right"}),

@@ -259,6 +259,7 @@ class Table(pd.DataFrame):
         ([1, {"a": pd.DataFrame({"q": [b"a"]})}], r"x\[1\]\['a'\]: column 'q': an object of type bytes"),
         (pd.Series([[1]], name="s"), "x: series 's': an object of type list"),
         (pd.DataFrame({"s": pd.arrays.SparseArray([0, 1])}), "x: column 's': sparse"),
+        (pd.DataFrame({"t": pd.date_range("2020", periods=2, tz="dateutil/Europe/Paris")}), "x: column 't': its time zone"),
         (pd.DataFrame({"a": [1]}, pd.Index([pd.Timestamp("2020")], dtype=object)), r"labels.*Timestamp"),
         (Table({"a": [1]}), "subclass of pandas.DataFrame; convert it: pandas.DataFrame"),
         (pd.Timestamp("2020"), "to_numpy"),

@@ -326,7 +326,8 @@ SafetensorsOutput::SafetensorsOutput(const pymm::View& view, const std::string& 
                 unfit(where, shown(key.text()) + " has elements of type " + shown(value.type().element()));
             if (value.type().nbytes() != value.bytes().size()) throw pymm::CorruptError("tree: size and shape disagree");
             // Those of no bytes lie in the node.
-            found.push_back({std::string(key.text()), {value.type(), value.size() == 0 ? std::span<const std::byte>() : value.bytes()}});
+            const auto bytes = value.size() == 0 ? std::span<const std::byte>() : value.bytes();
+            found.push_back({std::string(key.text()), {value.type(), bytes}});
         }
         header_ = "{";
         if (!metadata.empty()) header_ += fmt::format("{}:{}", Json(metadata_key).dump(), metadata.dump());

@@ -7,6 +7,7 @@ levels are looked through, as pandas does not check them when it uses them.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable
 
 import numpy as np
@@ -21,6 +22,8 @@ _STRINGS, _MASKED, _CATEGORICAL = "pandas.strings", "pandas.masked", "pandas.cat
 _ZONED, _PERIOD, _INTERVAL = "pandas.datetimetz", "pandas.period", "pandas.interval"
 
 _SIMPLE = "biufc"  # kinds of elements of which several columns are one array
+
+_ZONE = re.compile(r"[A-Za-z0-9_+:-]+(/[A-Za-z0-9_+:-]+)*")
 
 # What may be missing in an object column, and still be told from others there.
 _MISSING: dict[type[Any], int] = {type(None): _text.NONE, float: _text.NAN, type(pd.NA): _text.NA}
@@ -165,6 +168,8 @@ def _zone(dtype: Any, what: str) -> str:
         if not rest:
             names.append(f"UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}")
     for name in names:
+        if not _ZONE.fullmatch(name) or name.startswith("dateutil"):
+            continue
         try:
             again = pd.DatetimeTZDtype(dtype.unit, name)
         except Exception:  # not only pandas' own: each of the libraries of time zones has errors of its own
@@ -278,6 +283,9 @@ def _categorical(parts: dict[str, Any]) -> Any:
 
 def _zoned(parts: dict[str, Any]) -> Any:
     data, zone = _one(part(parts, "data"), "M"), part(parts, "zone", str)
+    # pandas knows names, too, that are paths of files to be read.
+    if not _ZONE.fullmatch(zone) or zone.startswith("dateutil"):
+        raise _objects.Missing(f"{zone[:80]!r} is no name of a time zone")
     unit, count = np.datetime_data(data.dtype)
     if count != 1 or not data.dtype.isnative:
         raise _objects.Missing(f"datetimes of dtype {data.dtype}")

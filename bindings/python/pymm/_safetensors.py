@@ -52,8 +52,8 @@ class Entry(NamedTuple):
 
 
 def read_header(path: Any, file: Any, size: int) -> tuple[list[Entry], dict[str, str], int]:
-    """The tensors in the order of the file, all within it, none over another and nothing between them; the metadata; and where the elements
-    start. CorruptError for all else."""
+    """The tensors in the order of the file, all within it, none over another and nothing between them; the metadata; and
+    where the elements start. CorruptError for all else."""
     import json  # those who have no such files need not wait for it
 
     def bad(what: str) -> CorruptError:
