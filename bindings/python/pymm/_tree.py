@@ -311,7 +311,7 @@ class Tree:
         memory: Any = b""
         if self.raw:
             block: Any = self.block
-            memory = memoryview(block)[offset : offset + nbytes] if nbytes else b""
+            memory = memoryview(block)[self.base + offset : self.base + offset + nbytes] if nbytes else b""
             return _tensor.Elements(text, itemsize, shape, strides, memory, block)
         if nbytes:
             # A tensor cannot be read-only.
