@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -92,6 +93,25 @@ TEST_CASE("media: granularity is what is forced, else what the mapping gives") {
     CHECK(granularity("CacheLine") == Granularity::cache_line);
     CHECK(granularity("PAGE") == Granularity::page);
     CHECK(granularity("nonsense") == granularity(nullptr));
+}
+
+TEST_CASE("media: opening takes nothing of which a process has few") {
+    // Keys of thread-specific data: libraries that get none end the process.
+    const auto free_keys = [] {
+        std::vector<pthread_key_t> keys;
+        pthread_key_t key;
+        while (::pthread_key_create(&key, nullptr) == 0) keys.push_back(key);
+        for (const pthread_key_t each : keys) ::pthread_key_delete(each);
+        return keys.size();
+    };
+    const TempFile file(64 << 10);
+    for (const char* granularity : {"BYTE", "CACHE_LINE", "PAGE"}) {
+        const Forced scope(granularity);
+        file.open();
+        const std::size_t before = free_keys();
+        for (int i = 0; i < 20; ++i) file.open();
+        CHECK(free_keys() == before);
+    }
 }
 
 TEST_CASE("media: what is written is in memory and in the file, whatever its size and place") {

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cassert>
 #include <cerrno>
 #include <cstdlib>
@@ -113,7 +114,6 @@ std::string failure_text(const std::string& name, const char* action, std::uint6
 }  // namespace
 
 struct MappedMedia::Primitives {
-    pmem2_map* map = nullptr;
     pmem2_memcpy_fn copy = nullptr;
     pmem2_memset_fn set = nullptr;
     pmem2_flush_fn flush = nullptr;
@@ -134,13 +134,10 @@ std::unique_ptr<MappedMedia> MappedMedia::open(int fd, std::string name, bool wr
 
 MappedMedia::MappedMedia(int fd, std::string name, bool writable, bool promised)
     : Media(std::move(name), Granularity::page, writable),
-      pmem_(std::make_unique<Primitives>()),
       fd_(fd),
       promised_(promised) {}
 
 MappedMedia::~MappedMedia() {
-    // In a forked child the lock inside libpmem2 may be held for ever by a thread that is not there.
-    if (pmem_->map != nullptr && !detached_) pmem2_map_delete(&pmem_->map);
     if (data_ != nullptr) ::munmap(data_, mapped_);
     if (fd_ >= 0) ::close(fd_);
     std::free(chunks_);
@@ -183,6 +180,29 @@ void MappedMedia::map(std::uint64_t address) {
     ::madvise(data_, mapped_, MADV_RANDOM);
 }
 
+/// Of libpmem2, for that granularity; they are the same for all mappings. Asked for once in a process: libpmem2 1.12 never
+/// gives back the key for thread-specific data that it makes for each mapping, and after some 1,000 there are none, for
+/// anybody. Without a lock, which a forked child could find held: asking twice does no harm.
+const MappedMedia::Primitives& MappedMedia::primitives_of(Granularity granularity) const {
+    static std::array<std::atomic<const Primitives*>, 3> known{};
+    std::atomic<const Primitives*>& place = known.at(static_cast<std::size_t>(granularity));
+    if (const Primitives* found = place.load(std::memory_order_acquire)) return *found;
+
+    pmem2::Source source(fd_, name());
+    pmem2_map* map = nullptr;
+    if (const int result = pmem2_map_from_existing(&map, source.get(), data_, mapped_, to_pmem2(granularity)); result != 0)
+        pmem2::fail(name(), "registering the mapping", result);
+    auto made = std::make_unique<Primitives>();
+    made->copy = pmem2_get_memcpy_fn(map);
+    made->set = pmem2_get_memset_fn(map);
+    made->flush = pmem2_get_flush_fn(map);
+    made->drain = pmem2_get_drain_fn(map);
+    pmem2_map_delete(&map);  // forgets it; the pages stay mapped
+    const Primitives* expected = nullptr;
+    if (place.compare_exchange_strong(expected, made.get(), std::memory_order_acq_rel)) return *made.release();
+    return *expected;
+}
+
 void MappedMedia::choose_primitives() {
     if (dax_) {
         granularity_ = pmem2::is_byte_granular(fd_, writable_, name()) ? Granularity::byte
@@ -191,17 +211,7 @@ void MappedMedia::choose_primitives() {
     if (const auto forced = forced_granularity()) granularity_ = *forced;
 
     // Page granularity works by system calls alone; registering would cost an open 6 us for nothing.
-    if (granularity_ != Granularity::page) {
-        pmem2::Source source(fd_, name());
-        if (const int result = pmem2_map_from_existing(&pmem_->map, source.get(), data_, mapped_,
-                                                       to_pmem2(granularity_));
-            result != 0)
-            pmem2::fail(name(), "registering the mapping", result);
-        pmem_->copy = pmem2_get_memcpy_fn(pmem_->map);
-        pmem_->set = pmem2_get_memset_fn(pmem_->map);
-        pmem_->flush = pmem2_get_flush_fn(pmem_->map);
-        pmem_->drain = pmem2_get_drain_fn(pmem_->map);
-    }
+    if (granularity_ != Granularity::page) pmem_ = &primitives_of(granularity_);
 
     if (writable_) {
         // calloc, not new: for large shelves the zeros cost nothing until they are looked at.

@@ -45,7 +45,7 @@ public:
     void detach_in_child() noexcept override;
 
 private:
-    struct Primitives;  // what libpmem2 chose for this mapping
+    struct Primitives;  // what libpmem2 chose for a granularity
 
     MappedMedia(int fd, std::string name, bool writable, bool promised);
 
@@ -53,6 +53,7 @@ private:
     void measure();
     void map(std::uint64_t address);
     void choose_primitives();
+    const Primitives& primitives_of(Granularity granularity) const;
 
     /// One store of a write() or fill_zero(): `source` null stands for zeros.
     void store(std::uint64_t offset, const std::byte* source, std::uint64_t size);
@@ -81,7 +82,7 @@ private:
     /// Where another sync has failed.
     [[noreturn]] void fail_as_before(const char* action, std::uint64_t offset, std::uint64_t size) const;
 
-    std::unique_ptr<Primitives> pmem_;
+    const Primitives* pmem_ = nullptr;  // none for pages
     std::uint8_t* chunks_ = nullptr;  // hints about each 2 MiB; from calloc
     std::uint64_t mapped_ = 0;        // size_ in whole pages
     int fd_ = -1;
