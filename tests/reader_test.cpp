@@ -171,7 +171,7 @@ TEST_CASE("a reader marks what it reads of a blob: the header while it reads the
     writer.put("large", bytes_of(std::string(6400, 'c')), Type::array(dtype, 640, {10}));
     writer.put("plain", bytes_of(std::string(6400, 'c')));
     std::vector<Lease::Mark> marks, past;
-    ShelfParts parts = Directory(scratch.path()).open("s", Mode::read_only).parts;
+    ShelfParts parts = Directory(scratch.path()).open("s", {.mode = Mode::read_only}).parts;
     parts.lease = std::make_unique<WatchedLease>(std::move(parts.lease), marks, past);
     const auto core = ShelfCore::open(std::move(parts), Mode::read_only);
     const Shelf reader = ShelfCore::handle(core);
