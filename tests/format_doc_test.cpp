@@ -122,6 +122,10 @@ const std::map<std::string, Structure> kStructures{
         F(ListRoot, count), F(ListRoot, top), F(ListRoot, live), F(ListRoot, level), F(ListRoot, reserved)}}},
     {"ListNode", {sizeof(ListNode), {F(ListNode, crc), F(ListNode, level), F(ListNode, items), F(ListNode, offset)}}},
     {"ListChild", {sizeof(ListChild), {F(ListChild, offset), F(ListChild, count)}}},
+    {"JournalHeader", {sizeof(JournalHeader), {F(JournalHeader, magic), F(JournalHeader, version),
+        F(JournalHeader, ranges), F(JournalHeader, size), F(JournalHeader, crc), F(JournalHeader, reserved)}}},
+    {"JournalRange", {sizeof(JournalRange), {F(JournalRange, id), F(JournalRange, header), F(JournalRange, offset),
+        F(JournalRange, size), F(JournalRange, data)}}},
     {"ExtentHeader", {sizeof(ExtentHeader), {F(ExtentHeader, magic), F(ExtentHeader, uuid),
         F(ExtentHeader, own_offset), F(ExtentHeader, offset), F(ExtentHeader, extent), F(ExtentHeader, size),
         F(ExtentHeader, id), F(ExtentHeader, sequence), F(ExtentHeader, created_ns), F(ExtentHeader, update),
@@ -155,6 +159,7 @@ const std::map<std::string, std::uint64_t> kConstants{
     C(kTreeMagic), C(kTreeVersion), C(kTreeBlock), C(kTreeAlign), C(kTreeDepth), C(kTreeList), C(kTreeTuple),
     C(kTreeDict), C(kTreeOrderedDict), C(kTreeObject),
     C(Kind::linked_list), C(kListMagic), C(kListVersion), C(kListFanout), C(kListLevels), C(kListTree), C(kListLeaf),
+    C(kJournalMagic), C(kJournalVersion),
 };
 #undef C
 
@@ -242,7 +247,7 @@ TEST_CASE("headings show the magic of their structure") {
 TEST_CASE("kinds and flags, as their tables have them") {
     for (const Table& table : tables()) {
         if (table.columns.front() == "Kind") {
-            CHECK(table.rows.size() == 13);
+            CHECK(table.rows.size() == 14);
             for (const auto& row : table.rows) CHECK(kind_name(static_cast<Kind>(std::stoi(row[0]))) == row[1]);
         }
         if (table.columns.front() == "Bit")

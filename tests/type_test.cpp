@@ -226,7 +226,8 @@ TEST_CASE("names of kinds") {
     CHECK(kind_name(Kind::tree) == "tree");
     CHECK(kind_name(Kind::tensor) == "tensor");
     CHECK(kind_name(Kind::pickled) == "pickled");
-    CHECK(kind_name(static_cast<Kind>(13)) == "unknown");
+    CHECK(kind_name(Kind::linked_list) == "linked_list");
+    CHECK(kind_name(static_cast<Kind>(14)) == "unknown");
     CHECK(Type::array("<f8", 8, {3}).describe() == "<f8 (3,)");
     CHECK(Type::array("<f8", 8, {3, 4}).describe() == "<f8 (3, 4)");
 }

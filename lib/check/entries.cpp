@@ -240,6 +240,7 @@ private:
     void check_structure(const EntryView& entry, std::span<const std::byte> bytes, std::uint64_t offset) {
         const auto kind = entry.type.empty() ? Kind::raw : static_cast<Kind>(entry.type[0]);
         if (kind != Kind::tree && kind != Kind::pickled && kind != Kind::linked_list) return;
+        if (type_problem_of(entry.type, entry.fixed.size) != nullptr) return;  // which was told already
         const bool in_list = kind == Kind::linked_list;
         const char* problem = nullptr;
         const char** const result = &problem;

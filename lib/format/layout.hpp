@@ -297,10 +297,6 @@ static_assert(sizeof(ListChild) == 16);
 
 // ---- Journal of a transaction -------------------------------------------------------------------
 
-// The name of a journal is these bytes, which no name of a user's begins with, and a number.
-inline constexpr char kJournalName[] = "\0journal/";
-inline constexpr std::uint32_t kJournalNameSize = sizeof kJournalName - 1;
-
 inline constexpr std::uint64_t kJournalMagic = 0x4c4e524a4d4d5950;  // "PYMMJRNL"
 inline constexpr std::uint32_t kJournalVersion = 1;
 

@@ -74,13 +74,12 @@ const char* shelf_name_problem(std::string_view name) noexcept {
 }
 
 std::string journal_name(std::uint32_t number) {
-    return std::string(kJournalName, kJournalNameSize) + std::to_string(number);
+    return std::string(kJournalName) + std::to_string(number);
 }
 
 bool is_journal_name(std::string_view name) noexcept {
-    const std::string_view prefix(kJournalName, kJournalNameSize);
-    if (!name.starts_with(prefix)) return false;
-    const std::string_view number = name.substr(prefix.size());
+    if (!name.starts_with(kJournalName)) return false;
+    const std::string_view number = name.substr(kJournalName.size());
     if (number.empty() || number.size() > 10 || (number.front() == '0' && number.size() > 1)) return false;
     return number.find_first_not_of("0123456789") == std::string_view::npos;
 }

@@ -16,6 +16,8 @@ const char* shelf_name_problem(std::string_view name) noexcept;
 
 /// Names of what the library keeps in the catalogue for itself: they begin with a NUL, as no user's do.
 inline bool is_internal_name(std::string_view name) noexcept { return !name.empty() && name.front() == '\0'; }
+/// A journal's name is this and a number in decimal digits.
+inline constexpr std::string_view kJournalName("\0journal/", 9);
 /// The name of a transaction's journal of that number ...
 std::string journal_name(std::uint32_t number);
 /// ... and whether this is one.

@@ -57,10 +57,9 @@ void ShelfCore::recover() {
         recovered_ = writable();
         return;
     }
-    const std::string_view prefix(kJournalName, kJournalNameSize);
     std::vector<std::string> journals;
     const auto lock = exclusive();
-    catalogue_->for_each(prefix, [&](const EntryView& entry) {
+    catalogue_->for_each(kJournalName, [&](const EntryView& entry) {
         journals.emplace_back(entry.name);
         return true;
     });
