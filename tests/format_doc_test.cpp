@@ -235,6 +235,7 @@ TEST_CASE("headings show the magic of their structure") {
                                                         {"ExtentHeader", kExtentMagic},
                                                         {"TreeHeader", kTreeMagic},
                                                         {"ListRoot", kListMagic},
+                                                        {"JournalHeader", kJournalMagic},
                                                         {"PageHeader", kPageMagic}});
     const auto text = [](std::uint64_t magic) { return std::string(reinterpret_cast<const char*>(&magic), 8); };
     CHECK(text(kSuperblockMagic) == "PYMMSHLF");
