@@ -14,6 +14,7 @@
 
 #include <pymm/transaction.hpp>
 
+#include "format/crc32c.hpp"
 #include "memory_shelf.hpp"
 #include "shelf/core.hpp"
 
@@ -388,6 +389,81 @@ TEST_CASE("transaction: names that go in circles") {
     const std::uint64_t sequence = m.shelf.stat().sequence;
     again.commit();
     CHECK(m.shelf.stat().sequence == sequence);
+}
+
+TEST_CASE("transaction: appends, and what replaces a blob under its id") {
+    for (const bool checksum : {false, true}) {
+        MemoryShelf m(8 << 20, 0, checksum);
+        m.shelf.put("small", bytes_of(100, 1));
+        m.shelf.put("large", bytes_of(9000, 1));
+        m.shelf.put("grown", bytes_of(9000, 1));
+        m.shelf.append("grown", bytes_of(1000, 1));  // has room behind its end
+        m.shelf.put("sealed", bytes_of(100, 1));
+        m.shelf.seal("sealed");
+        const std::uint64_t used = m.shelf.stat().used, id = m.shelf.find("large")->id;
+        for (const bool commit : {false, true}) {
+            Transaction tx = m.shelf.transaction();
+            {
+                View large = m.shelf.get("large", Access::write);
+                tx.add(large);
+                fill(large, 2);
+            }
+            for (const char* name : {"small", "large", "grown", "fresh"}) {
+                if (std::string(name) == "fresh") m.shelf.put(name, bytes_of(10, 1));
+                for (int i = 0; i < 40; ++i) {
+                    const std::uint64_t size = m.shelf.find(name)->size;
+                    const BlobInfo now = m.shelf.append(name, bytes_of(500, 3), {m.shelf.find(name)->id, size});
+                    REQUIRE(now.size == size + 500);
+                    REQUIRE(m.shelf.get(name).bytes().size() == size + 500);
+                }
+            }
+            CHECK(m.shelf.find("large")->id == id);
+            CHECK(all(m.shelf.get("large").bytes().first(9000), 2));
+            CHECK(all(m.shelf.get("large").bytes().subspan(9000), 3));
+            CHECK_THROWS_AS(m.shelf.append("sealed", bytes_of(1, 1)), ReadOnlyError);
+            CHECK_THROWS_AS(m.shelf.append("nothing", bytes_of(1, 1)), NotFoundError);
+            CHECK_THROWS_AS(m.shelf.append("large", bytes_of(1, 1), {.id = id + 1000}), NotFoundError);
+            std::thread([&] {
+                CHECK_THROWS_AS(m.shelf.append("large", bytes_of(1, 1)), BusyError);
+                CHECK_THROWS_AS(m.shelf.append("fresh", bytes_of(1, 1)), BusyError);
+                CHECK_THROWS_AS(m.shelf.seal("fresh"), BusyError);
+                CHECK_THROWS_AS(m.shelf.replace("large", m.shelf.stage(Type::raw(), 10), id, 29'000), BusyError);
+            }).join();
+            m.shelf.rename("grown", "a name that is longer than the one that its extent header was made for");
+            m.shelf.append("a name that is longer than the one that its extent header was made for", bytes_of(500, 3));
+            const BlobInfo before = *m.shelf.find("large");
+            CHECK_THROWS_AS(m.shelf.replace("large", m.shelf.stage(Type::raw(), 10), id, 1), NotFoundError);
+            Staged staged = m.shelf.stage(Type::raw(), 20'000);
+            staged.write(0, bytes_of(20'000, 4));
+            m.shelf.replace("large", std::move(staged), id, before.size);
+            if (!commit) {
+                tx.rollback();
+                CHECK(m.shelf.stat().used == used);
+                CHECK(holds(m.shelf, "large", 1));
+                CHECK(m.shelf.get("small").bytes().size() == 100);
+                CHECK(m.shelf.get("grown").bytes().size() == 10'000);
+                CHECK(m.check() == "");
+                continue;
+            }
+            tx.commit();
+            for (int turn = 0; turn < 2; ++turn) {
+                CHECK(m.shelf.size() == 5);
+                CHECK(m.shelf.find("large")->id == id);
+                CHECK(holds(m.shelf, "large", 4));
+                CHECK(all(m.shelf.get("small").bytes().first(100), 1));
+                CHECK(all(m.shelf.get("small").bytes().subspan(100), 3));
+                CHECK(m.shelf.get("small").bytes().size() == 20'100);
+                CHECK(m.shelf.get("fresh").bytes().size() == 20'010);
+                for (const BlobInfo& blob : m.shelf.list())
+                    if (blob.checksum) CHECK(*blob.checksum == crc32c(m.shelf.get(blob.name).bytes().data(), blob.size));
+                CHECK(m.check() == "");
+                m.shelf.append("fresh", {});
+                m.reopen();
+            }
+            m.shelf.append("fresh", bytes_of(5, 3));
+            CHECK(m.shelf.get("fresh").bytes().size() == 20'015);
+        }
+    }
 }
 
 TEST_CASE("transaction: a damaged journal stops a writer, and a repair puts it aside") {

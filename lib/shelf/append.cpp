@@ -165,6 +165,7 @@ BlobInfo ShelfCore::append_in_transaction(std::string_view name, std::span<const
             // Their extent passes from one to the other.
             p->data = std::exchange(ours->data, {});
             release_staged(std::exchange(ours->header, {}));
+            p->entry.sequence = ++tx_versions_;
             before = std::exchange(change->second.prepared, std::move(p));
         } else {
             set_change(name, p, before);

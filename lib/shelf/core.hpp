@@ -251,6 +251,7 @@ private:
     std::condition_variable_any append_done_;
     std::shared_ptr<TransactionState> tx_;              // the one that is open
     std::atomic<std::thread::id> tx_owner_{};           // its thread
+    std::uint64_t tx_versions_ = std::uint64_t{1} << 63;  // sequences of what transactions have put: above all commits'
     bool recovered_ = false;                            // no journals but ours
     std::uint64_t writable_uses_ = 0;                   // writable views and staged extents
     std::uint32_t handles_ = 0;

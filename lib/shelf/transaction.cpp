@@ -244,6 +244,7 @@ void ShelfCore::set_change(std::string_view name, std::unique_ptr<Prepared>& pre
     auto& change = tx_->changes[std::string(name)];
     old = std::move(change.prepared);
     if (old) drop(*old);
+    prepared->entry.sequence = ++tx_versions_;  // each another, as after a commit
     change = {TransactionState::Change::put, std::move(prepared), {}};
     tx_->counted = false;
 }

@@ -261,6 +261,33 @@ def test_other_kinds_of_change(shelf):
     assert shelf.load("model")["x"][0] == 2 and shelf.d[5] == 6
 
 
+def test_lists_and_appended_arrays(shelf):
+    shelf.l = pymm.linked_list()
+    shelf.l.append(1)
+    shelf.a = pymm.ndarray((0, 3), maxshape=(None, 3))
+    shelf.a.append(np.ones((2, 3)))
+    for commit in (False, True):
+        try:
+            with shelf.transaction():
+                for i in range(200):
+                    shelf.l.append([i, np.arange(5)])
+                    shelf.a.append(np.full((1, 3), i))
+                shelf.l[0] = "x"
+                shelf.a[0] = 7
+                del shelf.l[-1]
+                assert len(shelf.l) == 200 and shelf.a.shape == (202, 3)
+                if not commit:
+                    1 / 0
+        except ZeroDivisionError:
+            assert list(shelf.l) == [1] and shelf.a.tolist() == [[1] * 3] * 2
+    for s in (shelf, shelf):
+        assert s.l[0] == "x" and s.l[199][0] == 198 and len(s.l) == 200
+        assert s.a[0].tolist() == [7] * 3 and s.a[-1].tolist() == [199] * 3
+        s.l.append("more")
+        del s.l[-1]
+    assert pymm.fsck(shelf._state.path, "test").clean
+
+
 PROGRAM = """
 import sys
 import numpy as np

@@ -74,7 +74,7 @@ class shelved_linked_list(_containers.Nested, MutableSequence[Any]):
     # --- reading --------------------------------------------------------------------------------------
 
     def _is_current(self, version: Version) -> bool:
-        return bool(self._handle.is_version(self._name, self._id, version.sequence))
+        return bool(self._handle.is_exactly(self._name, self._id, version.sequence))
 
     def _now(self) -> Version:
         version = self._version

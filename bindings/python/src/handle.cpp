@@ -201,7 +201,7 @@ public:
         if (b.shelf != shelf_.identity()) return false;
         const std::optional<BlobInfo> info = shelf_.find(name);
         const BlobInfo& ours = b.view.info();
-        return same_version(info, ours.id, ours.sequence) && info->offset == ours.offset;
+        return same_version(info, ours.id, ours.sequence) && info->offset == ours.offset && info->size == ours.size;
     }
 
     /// Whether the variable's present version is that one; for values, which keep no block.
@@ -222,6 +222,12 @@ public:
             return true;
         });
         if (!found) throw py::key_error(from);
+    }
+
+    /// The same for what changes under its id: what a transaction has put is another version behind its commit.
+    bool is_exactly(const std::string& name, std::uint64_t id, std::uint64_t sequence) {
+        const std::optional<BlobInfo> info = shelf_.find(name);
+        return info && info->id == id && info->sequence == sequence;
     }
 
     /// (id, sequence, size) of what the blob is then.
@@ -323,9 +329,11 @@ public:
     }
 
 private:
-    // What was opened before the transaction that put it had ended has no number of a commit.
+    // What was opened in the transaction that put it is the same behind its commit, which has another number.
     static bool same_version(const std::optional<BlobInfo>& now, std::uint64_t id, std::uint64_t sequence) {
-        return now && now->id == id && (now->sequence == sequence || sequence == 0);
+        constexpr std::uint64_t open_transaction = std::uint64_t{1} << 63;
+        return now && now->id == id &&
+               (now->sequence == sequence || (sequence >= open_transaction && now->sequence < open_transaction));
     }
 
     Shelf shelf_;
@@ -426,6 +434,7 @@ void add_handle_types(py::module_& module) {
              "name"_a, "stage"_a, "id"_a, "size"_a)
         .def("is_current", &Handle::is_current)
         .def("is_version", &Handle::is_version, "name"_a, "id"_a, "sequence"_a)
+        .def("is_exactly", &Handle::is_exactly, "name"_a, "id"_a, "sequence"_a)
         .def("copy", &Handle::copy, "old"_a, "new"_a, "replace"_a)
         .def("contains",
              [](Handle& h, const std::string& name) { return h.shelf().contains(name); })

@@ -56,7 +56,7 @@ struct BlobInfo {
     std::uint64_t size = 0;      ///< bytes of the user's data
     std::uint64_t offset = 0;    ///< of the data in the data file; 0 when `inlined`
     std::uint64_t extent = 0;    ///< bytes allocated for the data, what append() may use included; 0 when `inlined`
-    std::uint64_t sequence = 0;  ///< commit that wrote this version
+    std::uint64_t sequence = 0;  ///< commit that wrote this version; from 2^63 on: an open transaction has put it
     Clock::time_point created;   ///< when the name first came to be
     Clock::time_point modified;  ///< when this version was put
     std::uint32_t mode = 0600;   ///< permission bits as given; informational
