@@ -1,5 +1,5 @@
-// Appending to a blob: behind its end, where nothing that a commit names lies, then one commit that moves the end.
-// Order and cost: docs/DESIGN.md, "Append".
+// What changes a blob under its id. Appending: behind its end, where nothing that a commit names lies, then one commit
+// that moves the end. Order and cost: docs/DESIGN.md, "Append".
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -304,6 +304,22 @@ std::uint32_t ShelfCore::copy_blob(const View& view, std::uint64_t to) {
         guarded([&] { media.write(to + at, buffer.get(), piece); });
     }
     return crc;
+}
+
+void ShelfCore::replace(std::string_view name, Staged staged, std::uint64_t id, std::uint64_t size) {
+    check_blob_name(name);
+    auto prepared = prepare(name, std::move(staged), id);
+    const auto check = [&] {
+        EntryView entry;
+        const bool there = look_up(name, entry);
+        if (const TransactionState* others = others_transaction())
+            others->refuse("replace", name, there ? &entry.fixed : nullptr);
+        if (there && entry.fixed.id == id && entry.fixed.size == size) return;
+        throw NotFoundError(fmt::format("shelf '{}': replace '{}': blob {} with {} bytes is not there any more; look at it "
+                                        "again", parts_.name, name, id, size));
+    };
+    if (joins()) put_in_transaction(std::move(prepared), check);
+    else commit_one(*prepared, check);
 }
 
 }  // namespace pymm

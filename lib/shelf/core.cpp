@@ -331,22 +331,6 @@ void ShelfCore::put(std::string_view name, Staged staged) {
     else commit_one(*prepared);
 }
 
-void ShelfCore::replace(std::string_view name, Staged staged, std::uint64_t id, std::uint64_t size) {
-    check_blob_name(name);
-    auto prepared = prepare(name, std::move(staged), id);
-    const auto check = [&] {
-        EntryView entry;
-        const bool there = look_up(name, entry);
-        if (const TransactionState* others = others_transaction())
-            others->refuse("replace", name, there ? &entry.fixed : nullptr);
-        if (there && entry.fixed.id == id && entry.fixed.size == size) return;
-        throw NotFoundError(fmt::format("shelf '{}': replace '{}': blob {} with {} bytes is not there any more; look at it "
-                                        "again", parts_.name, name, id, size));
-    };
-    if (joins()) put_in_transaction(std::move(prepared), check);
-    else commit_one(*prepared, check);
-}
-
 void ShelfCore::erase(std::string_view name) {
     check_blob_name(name);
     std::unique_ptr<Prepared> old;  // destroyed behind the lock

@@ -38,6 +38,7 @@ from ._batch import Batch
 from ._checkpoints import Checkpoint
 from ._errors import BusyError, Error, ExistsError, InvalidArgument, NotFound, PinnedError, made_here
 from ._paths import PathLike, address_of, resolve
+from ._state import Change, State
 from ._transaction import Transaction
 
 if TYPE_CHECKING:  # importing it takes a while
@@ -53,37 +54,6 @@ _open_shelves: weakref.WeakValueDictionary[int, shelf] = weakref.WeakValueDictio
 _volatile_shelves: weakref.WeakValueDictionary[str, shelf] = weakref.WeakValueDictionary()
 _lock = threading.RLock()
 _append.shelves = _open_shelves
-
-
-class _State:
-    """What the attribute machinery must not mistake for a variable."""
-
-    __slots__ = ("handle", "path", "place", "saver", "allow_pickle", "begun")
-
-    def __init__(self, handle: _pymm.Handle, path: str, place: str) -> None:
-        self.handle = handle
-        self.path = path
-        self.place = place  # for people
-        self.saver = _checkpoints.Saver()
-        self.begun = threading.local()  # of _transaction.begin()
-        self.allow_pickle = False
-
-
-class _Change:
-    """Variables change inside the block: what other threads load meanwhile is not kept."""
-
-    __slots__ = ("_shelf", "_names")
-
-    def __init__(self, one: shelf, names: tuple[str, ...]) -> None:
-        self._shelf = one
-        self._names = names
-
-    def __enter__(self) -> None:
-        self._shelf._begin()
-
-    def __exit__(self, *error: object) -> None:
-        # Also when it failed: what was kept is loaded anew at the next access.
-        self._shelf._end(*self._names)
 
 
 def _open_handle(name: str, path: str, mode: str, capacity: int, checksum: bool, address: int) -> _pymm.Handle:
@@ -230,7 +200,7 @@ class shelf(_pymm.ShelfBase):
             known = _open_shelves.get(handle.identity)
             if known is not None:
                 return known._allowing(allow_pickle)
-            self: shelf = super().__new__(cls, _State(handle, path, "volatile memory" if volatile else handle.path))
+            self: shelf = super().__new__(cls, State(handle, path, "volatile memory" if volatile else handle.path))
             _open_shelves[handle.identity] = self
             if volatile:
                 _volatile_shelves[name] = self
@@ -571,8 +541,8 @@ class shelf(_pymm.ShelfBase):
             _values.set_origin(value, self, block)
         return value
 
-    def _changing(self, *names: str) -> _Change:
-        return _Change(self, names)
+    def _changing(self, *names: str) -> Change:
+        return Change(self, names)
 
     def _is_whole(self, name: str, value: _containers.ShelvedContainer) -> bool:
         """Whether the container is the present value of the variable."""
