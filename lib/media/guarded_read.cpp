@@ -142,9 +142,4 @@ void throw_bus_error(const Media& media, std::uint64_t offset, std::uint64_t siz
                               "that, and run a check of it", media.name(), doing, what, at, size, offset, why), EIO);
 }
 
-void Media::show(std::uint64_t offset, const void* source, std::size_t size) noexcept {
-    const std::byte* fault = nullptr;
-    (void)survives_bus_error([&]() noexcept { std::memmove(data_ + offset, source, size); }, fault);
-}
-
 }  // namespace pymm

@@ -68,10 +68,6 @@ public:
         drain();
     }
 
-    /// Plain stores, which may or may not become durable: what the mapping shows of a media that has failed. Stops
-    /// where there is no memory behind the mapping any more.
-    virtual void show(std::uint64_t offset, const void* source, std::size_t size) noexcept;
-
     /// Some offset at or behind `offset`, and not behind size(), with nothing but zeros between: never stored to. Media
     /// that do not know answer `offset`. To pass over holes without reading them.
     virtual std::uint64_t next_data(std::uint64_t offset) const noexcept { return offset; }

@@ -103,30 +103,35 @@ BlobInfo ShelfCore::append(std::string_view name, std::span<const std::byte> dat
         const auto lock = exclusive();
         require_writable();
     }
-    if (joins()) return append_in_transaction(name, data, to);
+    check_blob_name(name);
     for (;;)
-        if (std::optional<BlobInfo> done = try_append(name, data, to)) return *std::move(done);
+        if (auto done = joins() ? append_in_transaction(name, data, to) : try_append(name, data, to)) return *std::move(done);
 }
 
-// The first one of a transaction copies the blob to an extent that no commit names yet; later ones add to that.
-BlobInfo ShelfCore::append_in_transaction(std::string_view name, std::span<const std::byte> data, const AppendTo& to) {
-    check_blob_name(name);
+// The first one of a transaction copies the blob to an extent that no commit names yet; later ones add to that. What
+// other threads did to the blob during the copy counts: then nothing is returned, and it begins anew.
+std::optional<BlobInfo> ShelfCore::append_in_transaction(std::string_view name, std::span<const std::byte> data,
+                                                         const AppendTo& to) {
     const View view = open_view(name, Access::read);
     const BlobInfo& old = view.info();
     const Type type = expect(old, data.size(), to);
     const std::uint64_t size = old.size + data.size();
     if (old.sealed) throw ReadOnlyError(fmt::format("append to '{}': it is sealed: erase it, and put it anew", name));
     if (data.empty()) return old;
-    // Nobody else changes what this thread's transaction has.
-    const auto change = tx_->changes.find(name);
-    Prepared* const ours = change == tx_->changes.end() ? nullptr : change->second.prepared.get();
-    const bool fits = ours != nullptr && !old.inlined && holds(old, size);
-    std::unique_ptr<Prepared> p = prepare(name, type, size);
+    // The version that the transaction has put, under the lock.
+    const auto ours = [&]() -> std::unique_ptr<Prepared>* {
+        auto& changes = own_transaction().changes;
+        const auto change = changes.find(name);
+        return change == changes.end() || !change->second.prepared ? nullptr : &change->second.prepared;
+    };
+    bool fits = false;
+    std::unique_ptr<Prepared> before, p = prepare(name, type, size);
     std::vector<std::byte> header;
     {
         const auto lock = exclusive();
         start_writing();
         require_spare(name);
+        fits = ours() != nullptr && !old.inlined && holds(old, size);
         ++writable_uses_;
         p->counted = true;
         if (!fits) {
@@ -143,9 +148,13 @@ BlobInfo ShelfCore::append_in_transaction(std::string_view name, std::span<const
         header = encode_header(*p, type);
     }
     Media& media = *parts_.data;
-    std::uint32_t crc = 0;
-    if (fits) crc = old.checksum.value_or(0);
-    else crc = copy_blob(view, p->entry.offset);
+    // A claimed checksum is gone on from, so that damage to what it is of stays damage.
+    const bool claimed = old.checksum.has_value();
+    std::uint32_t crc = old.checksum.value_or(0);
+    if (!fits) {
+        const std::uint32_t copied = copy_blob(view, p->entry.offset);
+        if (!claimed) crc = copied;
+    }
     try {
         crc = copy_in(p->entry.offset + old.size, data, crc);
         media.write(p->header.offset, header.data(), header.size());
@@ -154,19 +163,27 @@ BlobInfo ShelfCore::append_in_transaction(std::string_view name, std::span<const
         if (error.os_error() == EFAULT) throw;
         fail(error);
     }
-    if ((fits && !old.checksum) || !checksums_) p->entry.flags &= ~kEntryContentCrc;
-    else p->entry.content_crc = crc;
-    p->entry.created_ns = p->entry.modified_ns = now_ns();
-    std::unique_ptr<Prepared> before;
     {
         const auto lock = exclusive();
         require_writable();
+        EntryView entry;
+        if (!look_up(name, entry) || entry.fixed.id != old.id || entry.fixed.sequence != old.sequence ||
+            entry.fixed.size != old.size || (entry.fixed.flags & kEntrySealed) != 0)
+            return {};
+        // A claim that was given up meanwhile is void for good; of a copy all was summed as it was written.
+        const bool stands = (entry.fixed.flags & kEntryContentCrc) != 0;
+        const bool sound = checksums_ && (claimed ? stands : !fits);
+        p->entry.flags &= ~kEntryContentCrc;
+        if (sound) p->entry.flags |= kEntryContentCrc;
+        p->entry.content_crc = sound ? crc : 0;
+        p->entry.created_ns = p->entry.modified_ns = now_ns();
         if (fits) {
             // Their extent passes from one to the other.
-            p->data = std::exchange(ours->data, {});
-            release_staged(std::exchange(ours->header, {}));
+            std::unique_ptr<Prepared>& now = *ours();
+            p->data = std::exchange(now->data, {});
+            release_staged(std::exchange(now->header, {}));
             p->entry.sequence = ++tx_versions_;
-            before = std::exchange(change->second.prepared, std::move(p));
+            before = std::exchange(now, std::move(p));
         } else {
             set_change(name, p, before);
         }

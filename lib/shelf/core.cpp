@@ -86,21 +86,26 @@ void ShelfCore::handle_gone() noexcept {
 
 void ShelfCore::close() {
     if (forked_.load() || !open_.load()) return;
-    std::shared_ptr<TransactionState> tx;
-    {
-        std::shared_lock lock(mutex_);
-        tx = tx_;
-    }
-    if (tx) roll_back(*tx);
-    if (writable() && !failed_.load()) {
+    for (;;) {
+        std::shared_ptr<TransactionState> tx;
+        {
+            std::shared_lock lock(mutex_);
+            tx = tx_;
+        }
         try {
-            persist();
+            if (tx) roll_back(*tx);
+            if (writable() && !failed_.load()) persist();
         } catch (const ClosedError&) {
             return;  // another thread was faster
+        } catch (...) {
+            std::unique_lock lock(mutex_);
+            if (failed_.load()) close_locked();
+            throw;
         }
+        std::unique_lock lock(mutex_);
+        if (tx_ && !failed_.load()) continue;  // begun meanwhile
+        return close_locked();
     }
-    std::unique_lock lock(mutex_);
-    close_locked();
 }
 
 void ShelfCore::close_locked() noexcept {
@@ -339,7 +344,7 @@ void ShelfCore::erase(std::string_view name) {
     EntryView entry;
     if (!look_up(name, entry))
         throw NotFoundError(fmt::format("shelf '{}': erase '{}': no such blob", parts_.name, name));
-    if (joins()) return erase_in_transaction(name, old);
+    if (joins()) return own_transaction(), erase_in_transaction(name, old);
     start_writing();
     Planner plan(*catalogue_, builder_, true, others_transaction());
     plan.erase(name);
@@ -356,7 +361,7 @@ void ShelfCore::rename(std::string_view from, std::string_view to, bool replace)
     if (!look_up(from, entry))
         throw NotFoundError(fmt::format("shelf '{}': rename '{}': no such blob", parts_.name, from));
     if (from == to) return;
-    if (joins()) return rename_in_transaction(from, to, replace, old);
+    if (joins()) return own_transaction(), rename_in_transaction(from, to, replace, old);
     start_writing();
     Planner plan(*catalogue_, builder_, true, others_transaction());
     plan.rename(from, to, replace);
@@ -415,7 +420,8 @@ View ShelfCore::get(std::string_view name, Access access) {
     check_blob_name(name);
     View view = open_view(name, access);
     if (!recovered_ && !view.info().inlined) show_as_it_was(view);
-    if (access == Access::write && joins() && tx_->every_view) add(*tx_, view, 0, view.info().size);
+    if (access != Access::write || !joins()) return view;
+    if (const auto tx = joined(); tx && tx->every_view) add(*tx, view, 0, view.info().size);
     return view;
 }
 

@@ -160,12 +160,15 @@ private:
     void rename_in_transaction(std::string_view from, std::string_view to, bool replace, std::unique_ptr<Prepared>& old);
     void plan_transaction(TransactionState& tx, std::uint64_t now);
     void end_transaction(TransactionState& tx) noexcept;
+    /// This thread's. Throws ClosedError where a close() has ended it.
+    TransactionState& own_transaction() const;
 
     // These lock for themselves.
     /// This thread has a transaction: what it changes belongs to it.
     bool joins() const noexcept { return tx_owner_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
     void put_in_transaction(std::unique_ptr<Prepared> prepared, const std::function<void()>& check = {});
-    BlobInfo append_in_transaction(std::string_view name, std::span<const std::byte> data, const AppendTo& to);
+    std::optional<BlobInfo> append_in_transaction(std::string_view name, std::span<const std::byte> data,
+                                                  const AppendTo& to);
     void batch_in_transaction(Batch::State& batch);
     /// A blob's bytes that are to be saved.
     struct ToSave {
@@ -175,6 +178,9 @@ private:
     /// Called with the lock, which it gives up. They are nobody else's to give back from here on.
     void save(TransactionState& tx, const std::vector<ToSave>& blobs, std::unique_lock<std::shared_mutex> lock);
     void write_journal(TransactionState& tx, std::vector<format::JournalRange> ranges);
+    /// This thread's, or none; for use without the lock.
+    std::shared_ptr<TransactionState> joined() const;
+    void require_going_on(const TransactionState& tx) const;
     void add(TransactionState& tx, std::string_view name);
     void add(TransactionState& tx, const View& view, std::uint64_t offset, std::uint64_t size);
     void add_views(TransactionState& tx);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <mutex>
+#include <shared_mutex>
 #include <vector>
 
 #include "shelf/transaction.hpp"
@@ -12,8 +13,11 @@ void ShelfCore::persist_range(std::uint64_t offset, std::uint64_t size) {
     if (failed_.load())
         throw ReadOnlyError(fmt::format("shelf '{}' is read-only since an error of the media ({}); what was "
                                         "stored since may be lost", parts_.name, failure_));
-    // Its commit makes them durable. Only its own thread changes what is covered.
-    if (joins() && tx_->covers(offset, size)) return;
+    // Its commit makes them durable.
+    if (joins()) {
+        const std::shared_lock lock(mutex_);
+        if (tx_ && joins() && tx_->covers(offset, size)) return;
+    }
     guarded([&] { parts_.data->persist(offset, size); });
 }
 

@@ -118,9 +118,15 @@ void ShelfCore::seal(std::string_view name) {
             const auto lock = exclusive();
             require_writable();
         }
-        if (const auto lock = exclusive(); const TransactionState* others = others_transaction()) {
+        // What takes part in a transaction may yet be undone; asked again wherever the lock was given up.
+        const auto refuse_taking_part = [&] {
             EntryView entry;
-            others->refuse("seal", name, catalogue_->find(name, entry) ? &entry.fixed : nullptr);
+            if (const TransactionState* others = others_transaction())
+                others->refuse("seal", name, catalogue_->find(name, entry) ? &entry.fixed : nullptr);
+        };
+        {
+            const auto lock = exclusive();
+            refuse_taking_part();
         }
         // Pins the extent, so that it stays this blob's while it is read without the lock.
         const View view = get(name, Access::read);
@@ -129,6 +135,7 @@ void ShelfCore::seal(std::string_view name) {
         {
             auto lock = exclusive();
             append_done_.wait(lock, [&] { return !appending_.contains(blob.offset); });
+            refuse_taking_part();
             start_writing();
             if (!blob.inlined) {
                 const auto pin = pins_.find(blob.offset);
@@ -155,6 +162,7 @@ void ShelfCore::seal(std::string_view name) {
                 guarded([&] { parts_.data->drain(); });
             }
             const auto lock = exclusive();
+            refuse_taking_part();
             start_writing();
             EntryView entry;
             // Replaced, renamed or appended to meanwhile: what bears the name now was not summed.

@@ -59,7 +59,7 @@ std::vector<Extent> TransactionState::uncovered(std::uint64_t offset, std::uint6
     return pieces;
 }
 
-void TransactionState::cover(std::uint64_t offset, std::uint64_t size) {
+void TransactionState::cover(std::map<std::uint64_t, std::uint64_t>& covered, std::uint64_t offset, std::uint64_t size) {
     std::uint64_t end = offset + size;
     auto it = covered.upper_bound(offset);
     if (it != covered.begin() && std::prev(it)->second >= offset) {
@@ -158,8 +158,27 @@ Transaction ShelfCore::transaction(Shelf handle) {
 
 void ShelfCore::end_transaction(TransactionState& tx) noexcept {
     tx.ended = true;
+    tx.saved.clear();
+    if (tx_.get() != &tx) return;
     tx_.reset();
     tx_owner_ = std::thread::id();
+}
+
+TransactionState& ShelfCore::own_transaction() const {
+    if (!tx_ || !joins())
+        throw ClosedError(fmt::format("shelf '{}': the transaction was rolled back, as the shelf was closed", parts_.name));
+    return *tx_;
+}
+
+std::shared_ptr<TransactionState> ShelfCore::joined() const {
+    const std::shared_lock lock(mutex_);
+    return joins() ? tx_ : nullptr;
+}
+
+// Under its turn.
+void ShelfCore::require_going_on(const TransactionState& tx) const {
+    if (tx.ended)
+        throw ClosedError(fmt::format("transaction: it was rolled back when shelf '{}' was closed", parts_.name));
 }
 
 // ---- Names ------------------------------------------------------------------------------------------
@@ -240,8 +259,9 @@ void ShelfCore::drop(Prepared& p) noexcept {
 // Takes `prepared`, unless it throws. `old`: what is to be destroyed behind the lock.
 void ShelfCore::set_change(std::string_view name, std::unique_ptr<Prepared>& prepared, std::unique_ptr<Prepared>& old) {
     EntryView entry;
+    TransactionState& tx = own_transaction();
     if (look_up(name, entry)) Planner::require_unsealed("put", name, entry.fixed);
-    auto& change = tx_->changes[std::string(name)];
+    auto& change = tx.changes[std::string(name)];
     old = std::move(change.prepared);
     if (old) drop(*old);
     prepared->entry.sequence = ++tx_versions_;  // each another, as after a commit
@@ -282,15 +302,30 @@ void ShelfCore::rename_in_transaction(std::string_view from, std::string_view to
                                           "it first", from, to));
         Planner::require_unsealed("rename to", to, entry.fixed);
     }
+    // What needs memory comes first: in the middle of a move there must be enough.
+    auto& changes = own_transaction().changes;
+    std::map<std::string, Change, std::less<>> fresh;
+    const auto new_source = fresh.try_emplace(std::string(from)).first, new_target = fresh.try_emplace(std::string(to)).first;
+    std::string name(to);
     Change moved{Change::moved, nullptr, std::string(from)};
-    if (const auto it = tx_->changes.find(from); it != tx_->changes.end()) moved = std::move(it->second);
-    if (moved.prepared) moved.prepared->name = to;
-    erase_in_transaction(to, old);
-    std::unique_ptr<Prepared> none;
-    erase_in_transaction(from, none);
+    const bool known = catalogue_->find(from, entry);
+
+    auto source = changes.find(from), target = changes.find(to);
+    if (source != changes.end()) moved = std::move(source->second);
+    if (moved.prepared) moved.prepared->name.swap(name);
+    if (target != changes.end()) {
+        old = std::move(target->second.prepared);
+        if (old) drop(*old);
+    } else {
+        target = changes.insert(fresh.extract(new_target)).position;
+    }
+    if (known && source == changes.end()) source = changes.insert(fresh.extract(new_source)).position;
+    if (known) source->second = {};
+    else if (source != changes.end()) changes.erase(source);
     // Back under its own name it is no change.
-    if (moved.what == Change::moved && moved.origin == to) tx_->changes.erase(std::string(to));
-    else tx_->changes[std::string(to)] = std::move(moved);
+    if (moved.what == Change::moved && moved.origin == to) changes.erase(target);
+    else target->second = std::move(moved);
+    tx_->counted = false;
 }
 
 // All of it or nothing, though a transaction takes changes one by one.
@@ -299,6 +334,7 @@ void ShelfCore::batch_in_transaction(Batch::State& batch) {
     std::vector<std::unique_ptr<Prepared>> old(batch.ops.size());
     const auto lock = exclusive();
     require_writable();
+    own_transaction();
     std::map<std::string, bool, std::less<>> there;
     const auto exists = [&](const std::string& name) {
         EntryView entry;
@@ -339,6 +375,8 @@ void ShelfCore::batch_in_transaction(Batch::State& batch) {
 // ---- Stores -----------------------------------------------------------------------------------------
 
 void ShelfCore::add(TransactionState& tx, std::string_view name) {
+    const std::lock_guard alone(tx.turn);
+    require_going_on(tx);
     auto lock = exclusive();
     require_writable();
     EntryView entry;
@@ -361,6 +399,8 @@ void ShelfCore::add(TransactionState& tx, const View& view, std::uint64_t offset
         throw InvalidArgumentError(fmt::format("transaction: '{}': {} bytes from {} reach outside its {} bytes", blob.name,
                                                size, offset, blob.size));
     if (!view.is_writable() || blob.inlined || size == 0) return;
+    const std::lock_guard alone(tx.turn);
+    require_going_on(tx);
     auto lock = exclusive();
     require_writable();
     const auto fresh = [&](const auto& change) {
@@ -375,6 +415,8 @@ void ShelfCore::add(TransactionState& tx, const View& view, std::uint64_t offset
 }
 
 void ShelfCore::add_views(TransactionState& tx) {
+    const std::lock_guard alone(tx.turn);
+    require_going_on(tx);
     auto lock = exclusive();
     require_writable();
     tx.every_view = true;
@@ -392,18 +434,21 @@ void ShelfCore::add_views(TransactionState& tx) {
 void ShelfCore::save(TransactionState& tx, const std::vector<ToSave>& blobs, std::unique_lock<std::shared_mutex> lock) {
     std::vector<JournalRange> ranges;
     std::vector<std::uint64_t> held;
-    for (const ToSave& blob : blobs)
-        for (const Extent& piece : tx.uncovered(blob.offset, blob.size)) {
-            ranges.push_back({blob.id, blob.header, piece.offset, piece.size, 0});
-            if (tx.extents.insert(blob.extent).second) held.push_back(blob.extent);
-        }
-    lock.unlock();
-    if (ranges.empty()) return;
+    const std::uint32_t journals = tx.journals;
     try {
-        write_journal(tx, std::move(ranges));
+        held.reserve(blobs.size());
+        for (const ToSave& blob : blobs)
+            for (const Extent& piece : tx.uncovered(blob.offset, blob.size)) {
+                ranges.push_back({blob.id, blob.header, piece.offset, piece.size, 0});
+                if (tx.extents.insert(blob.extent).second) held.push_back(blob.extent);
+            }
+        lock.unlock();
+        if (!ranges.empty()) write_journal(tx, std::move(ranges));
     } catch (...) {
-        lock.lock();
-        for (const std::uint64_t extent : held) tx.extents.erase(extent);
+        if (!lock.owns_lock()) lock.lock();
+        // Unless their journal is there.
+        if (tx.journals == journals)
+            for (const std::uint64_t extent : held) tx.extents.erase(extent);
         throw;
     }
 }
@@ -438,16 +483,20 @@ void ShelfCore::write_journal(TransactionState& tx, std::vector<JournalRange> ra
         staged.write(0, head);
         prepared = prepare(name, std::move(staged));
     }
+    // Behind the commit nothing may fail: so all that follows from it is made before, beside.
     const std::uint64_t at = prepared->entry.offset;
-    tx.saved.reserve(tx.saved.size() + ranges.size());
+    auto saved = tx.saved;
+    auto covered = tx.covered;
+    for (const JournalRange& r : ranges) {
+        saved.push_back({r, at + r.data});
+        TransactionState::cover(covered, r.offset, r.size);
+    }
     commit_one(*prepared);
     const auto lock = exclusive();
     ++tx.journals;
     tx.counted = false;
-    for (const JournalRange& r : ranges) {
-        tx.saved.push_back({r, at + r.data});
-        tx.cover(r.offset, r.size);
-    }
+    tx.saved.swap(saved);
+    tx.covered.swap(covered);
 }
 
 // ---- The end ----------------------------------------------------------------------------------------
@@ -462,7 +511,6 @@ void ShelfCore::plan_transaction(TransactionState& tx, std::uint64_t now) {
     for (auto& [name, change] : tx.changes) {
         EntryView old;
         const bool existed = catalogue_->find(name, old);
-        if (existed && change.what != Change::erased) Planner::require_unsealed("commit", name, old.fixed);
         if (existed && !moved.contains(name)) plan.give_back(old.fixed);
         if (change.what == Change::erased) {
             if (existed) builder_.erase(name);
@@ -483,6 +531,8 @@ void ShelfCore::plan_transaction(TransactionState& tx, std::uint64_t now) {
 }
 
 void ShelfCore::commit(TransactionState& tx) {
+    const std::lock_guard alone(tx.turn);
+    require_going_on(tx);
     std::vector<Extent> stored;
     std::vector<std::pair<std::uint64_t, std::uint64_t>> idle;  // all of it stored, by nobody any more: offset, turn
     {
@@ -508,7 +558,7 @@ void ShelfCore::commit(TransactionState& tx) {
     guarded([&] {
         for (const Extent& e : stored)
             if (e.size != 0) parts_.data->flush(e.offset, e.size);
-        parts_.data->drain();
+        if (!stored.empty()) parts_.data->drain();
     });
     std::map<std::string, TransactionState::Change, std::less<>> done;  // destroyed behind the lock
     const auto lock = exclusive();
@@ -531,6 +581,8 @@ void ShelfCore::commit(TransactionState& tx) {
 
 void ShelfCore::roll_back(TransactionState& tx) {
     if (forked_.load()) return;
+    const std::lock_guard alone(tx.turn);
+    if (tx.ended) return;
     std::map<std::string, TransactionState::Change, std::less<>> done;
     const auto give_up = [&] {
         const auto lock = exclusive();
@@ -541,11 +593,13 @@ void ShelfCore::roll_back(TransactionState& tx) {
     };
     Media& media = *parts_.data;
     try {
-        if (failed_.load()) {
-            // The next open restores the media; here the memory.
-            for (const TransactionState::Saved& s : tx.saved)
-                media.show(s.range.offset, media.data() + s.copy, s.range.size);
-        } else if (!tx.saved.empty()) {
+        // Where the media has failed, perhaps while it was committed, the next open decides: memory stays as it is, as
+        // stores to it may reach the media, and the old bytes beside the new names are neither state.
+        if (!failed_.load() && !tx.saved.empty()) {
+            {
+                const auto lock = exclusive();
+                require_writable();  // else the bytes may be another process's by now
+            }
             guarded([&] {
                 for (const TransactionState::Saved& s : tx.saved)
                     media.write(s.range.offset, media.data() + s.copy, s.range.size);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <string_view>
@@ -30,6 +31,8 @@ struct TransactionState {
         std::uint64_t copy;  // where their copy is, in the data file
     };
 
+    /// Whoever saves, commits or rolls back, from beginning to end; taken before the core's lock. Behind it `ended` counts.
+    std::mutex turn;
     const std::thread::id owner = std::this_thread::get_id();
     bool ended = false;
     bool doomed = false;      // an inner one was rolled back
@@ -48,7 +51,7 @@ struct TransactionState {
     bool covers(std::uint64_t offset, std::uint64_t size) const noexcept;
     /// What of a range is not saved yet.
     std::vector<format::Extent> uncovered(std::uint64_t offset, std::uint64_t size) const;
-    void cover(std::uint64_t offset, std::uint64_t size);
+    static void cover(std::map<std::uint64_t, std::uint64_t>& covered, std::uint64_t offset, std::uint64_t size);
     /// BusyError where another thread's change of `name`, which means `old` or nothing, would touch it.
     void refuse(const char* operation, std::string_view name, const format::Entry* old) const;
 };

@@ -287,7 +287,7 @@ class Bytes(bytes):
 class Handle:
     """A shelf of one list, for reading."""
 
-    def is_version(self, *version):
+    def is_exactly(self, *version):
         return True
 
 

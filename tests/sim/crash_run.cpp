@@ -65,9 +65,6 @@ public:
     void drain() override {
         if (step([](std::uint64_t) {}, 0)) MediaRef::drain();
     }
-    void show(std::uint64_t offset, const void* source, std::size_t size) noexcept override {
-        if (!kill_->dead) MediaRef::show(offset, source, size);
-    }
 
 private:
     /// False in a dead process. At its death, `store` is done as far as it came.

@@ -59,7 +59,8 @@ public:
     /// Makes all of it durable, in one commit. Throws as Batch::commit does, and IoError; the transaction is then as it
     /// was, to be rolled back.
     void commit();
-    /// Restores the shelf, and the memory that views show, durably. Throws IoError; then the next open restores it.
+    /// Restores the shelf, and the memory that views show, durably. Throws IoError. Where the media fails, or has failed
+    /// before, memory stays as it is, and the next open finds all that was committed, or restores it.
     void rollback();
 
 private:
