@@ -54,6 +54,10 @@ struct HookedShelf : test::MemoryShelf {
         shelf = sim::open_shelf(std::make_unique<sim::MediaRef>(map), std::make_unique<HookedMedia>(data, hooks), locks,
                                 Mode::read_write);
     }
+    ~HookedShelf() {
+        hooks = {};
+        shelf = {};  // which has media that refer to the hooks
+    }
     /// As the next process finds it.
     void come_again() {
         hooks = {};
