@@ -97,6 +97,11 @@ TEST_CASE("control: each flush or fence left out is caught") {
     report("page granularity: syncs", leave_out(&Options::skip_flush, Granularity::page));
 }
 
+TEST_CASE("control: each flush of transactions left out is caught") {
+    report("line granularity: flushes", leave_out(&Options::skip_flush, Granularity::cache_line, transact));
+    report("page granularity: syncs", leave_out(&Options::skip_flush, Granularity::page, transact));
+}
+
 TEST_CASE("control: each flush of a rollback left out is caught") {
     report("line granularity: flushes", leave_out(&Options::skip_flush, Granularity::cache_line, roll_back));
     report("page granularity: syncs", leave_out(&Options::skip_flush, Granularity::page, roll_back));

@@ -36,6 +36,8 @@ const std::vector<Step>& steps();
 
 /// One of everything, with checkpoints; each flush in it matters.
 void everything(CrashRun& crash);
+/// Transactions that are committed. Each flush matters.
+void transact(CrashRun& crash);
 /// A transaction that is rolled back. Each flush matters; the last fence does only where its journals' space is used
 /// again at once, as every later one does its work.
 void roll_back(CrashRun& crash);
