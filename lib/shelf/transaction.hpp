@@ -2,6 +2,7 @@
 // "Transactions".
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -34,7 +35,7 @@ struct TransactionState {
     /// Whoever saves, commits or rolls back, from beginning to end; taken before the core's lock. Behind it `ended` counts.
     std::mutex turn;
     const std::thread::id owner = std::this_thread::get_id();
-    bool ended = false;
+    std::atomic<bool> ended{false};
     bool doomed = false;      // an inner one was rolled back
     bool every_view = false;  // what its thread gets for writing takes part
     std::map<std::string, Change, std::less<>> changes;
