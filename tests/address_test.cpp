@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
 #include <vector>
 
 #include <pymm/pymm.hpp>
@@ -139,4 +141,30 @@ TEST_CASE("addresses that nobody can have are refused, and nothing is made or lo
     }
     CHECK(!ns.contains("b"));
     CHECK(ns.shelf("a").get("x").bytes()[0] == std::byte{7});
+}
+
+TEST_CASE("a shelf that is opened takes no addresses from other threads") {
+    Scratch scratch;
+    const Namespace ns = Namespace::open(scratch.path());
+    put(*std::make_unique<Shelf>(ns.create("a", {.capacity = kCapacity})));
+    std::atomic<bool> stop = false;
+    std::atomic<unsigned> rounds = 0, lost = 0;
+    // Of the size of the shelf, so that what it leaves free even for a moment is taken.
+    std::thread other([&] {
+        for (; !stop; ++rounds) {
+            const Taken taken(kCapacity);
+            volatile unsigned* const first = reinterpret_cast<unsigned*>(taken.address());
+            *first = 99;
+            for (int i = 0; i < 2000 && *first == 99; ++i) {}
+            if (*first != 99) ++lost;
+        }
+    });
+    for (int i = 0; i < 2000 && lost == 0; ++i) {
+        const Shelf s = ns.shelf("a", Mode::read_only);
+        if (s.get("x").bytes()[0] != std::byte{7}) ++lost;
+    }
+    stop = true;
+    other.join();
+    CHECK(rounds > 0);
+    CHECK(lost == 0);
 }

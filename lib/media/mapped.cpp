@@ -158,22 +158,31 @@ void MappedMedia::measure() {
     mapped_ = round_up(size_, kPage);
 }
 
+/// Whether stores reach persistent memory without the file system's help: the kernel grants MAP_SYNC only then, and its
+/// answer is the definition of DAX here.
+bool MappedMedia::grants_sync(int protection) const {
+    // A device maps nothing smaller than its alignment.
+    const std::size_t length = device_ ? mapped_ : kPage;
+    void* const got = ::mmap(nullptr, length, protection, MAP_SHARED_VALIDATE | MAP_SYNC, fd_, 0);
+    if (got == MAP_FAILED) {
+        if (errno != EOPNOTSUPP && errno != EINVAL) fail("mapping", 0, length, errno);
+        return false;
+    }
+    ::munmap(got, length);
+    return true;
+}
+
 void MappedMedia::map(std::uint64_t address) {
     check_address(address, mapped_, name());
-    std::byte* at = reserve_addresses(mapped_, address, name());
     const int protection = writable_ ? PROT_READ | PROT_WRITE : PROT_READ;
-    const int fixed = at != nullptr ? MAP_FIXED : 0;
-    // MAP_SYNC is granted only where stores reach persistent memory without the file system's help;
-    // the kernel's answer is the definition of DAX here.
-    void* got = ::mmap(at, mapped_, protection, MAP_SHARED_VALIDATE | MAP_SYNC | fixed, fd_, 0);
-    dax_ = got != MAP_FAILED;
-    if (!dax_ && (errno == EOPNOTSUPP || errno == EINVAL))
-        got = ::mmap(at, mapped_, protection, MAP_SHARED | fixed, fd_, 0);
-    if (got == MAP_FAILED) {
-        const int error = errno;
-        if (at != nullptr) ::munmap(at, mapped_);
-        fail("mapping", 0, mapped_, error);
-    }
+    // Asked beforehand and elsewhere: a MAP_FIXED that the file system refuses has unmapped the reservation all the
+    // same, and what another thread maps there meanwhile a second try would replace.
+    dax_ = grants_sync(protection);
+    std::byte* at = reserve_addresses(mapped_, address, name());
+    const int flags = (dax_ ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED) | (at != nullptr ? MAP_FIXED : 0);
+    void* const got = ::mmap(at, mapped_, protection, flags, fd_, 0);
+    // For the same reason nothing is unmapped here: the addresses may be another's.
+    if (got == MAP_FAILED) fail("mapping", 0, mapped_, errno);
     data_ = static_cast<std::byte*>(got);
     install_bus_error_handler();
     // Access is random: without it the first touch of a cold page cache waits for readahead, 2-8 ms.

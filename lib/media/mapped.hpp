@@ -51,6 +51,7 @@ private:
 
     // The steps of open(), in order.
     void measure();
+    bool grants_sync(int protection) const;
     void map(std::uint64_t address);
     void choose_primitives();
     const Primitives& primitives_of(Granularity granularity) const;
