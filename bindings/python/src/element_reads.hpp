@@ -7,7 +7,8 @@
 //
 // - Whatever the right side reads must not hide the read of the left side. Where one read takes the place of another,
 //   the place keeps which array that other was of, and for good: any store to that array which belongs there is flushed.
-//   So a loop like `x[i] = f(y[i])` stays free of flushes, however much of y it reads.
+//   So a loop like `x[i] = y[i] + z[i]` stays free of flushes, however much of y and z it reads. A place keeps a few
+//   arrays. Reads of more than that, in a long life of the thread, and each store that belongs there is flushed.
 // - The right side may itself change the element in place, and its store must not use up the read of the left side.
 //   So reads of one element are counted, up to `kNested`.
 // - Each thread has a table of its own.
@@ -17,6 +18,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -25,13 +27,27 @@ namespace pymm::python {
 
 inline constexpr std::size_t kReads = 512;
 inline constexpr unsigned kNested = 8;
+inline constexpr std::size_t kLost = 4;
 
 struct ElementRead {
     const PyObject* array;
     const PyObject* key;
-    const PyObject* lost;  // array of a read that was here before
-    unsigned reads;        // not yet followed by a store
-    bool many;             // reads of several arrays were here before
+    const PyObject* lost[kLost];  // arrays of reads that were here before
+    unsigned reads;               // not yet followed by a store
+    bool many;                    // reads of more arrays than that were here before
+
+    bool has_lost(const PyObject* of) const noexcept {
+        return many || std::find(lost, lost + kLost, of) != lost + kLost;
+    }
+
+    void lose() noexcept {
+        if (reads == 0 || has_lost(array)) return;
+        const PyObject** const free = std::find(lost, lost + kLost, nullptr);
+        if (free != lost + kLost)
+            *free = array;
+        else
+            many = true;
+    }
 };
 // On the heap, made at the first use: the little thread-local memory that the loader has left for a module which is
 // loaded at run time would not hold it.
@@ -64,10 +80,7 @@ inline void remember_read(const PyObject* array, const PyObject* key) noexcept {
         if (read.reads < kNested) ++read.reads;
         return;
     }
-    if (read.reads != 0) {
-        read.many |= read.lost != nullptr && read.lost != read.array;
-        read.lost = read.array;
-    }
+    read.lose();
     read.array = array;
     read.key = key;
     read.reads = 1;
@@ -81,7 +94,7 @@ inline bool was_read(const PyObject* array, const PyObject* key) noexcept {
         --read.reads;
         return true;
     }
-    return read.many || read.lost == array;
+    return read.has_lost(array);
 }
 
 }  // namespace pymm::python
