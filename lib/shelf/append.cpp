@@ -139,30 +139,10 @@ std::optional<BlobInfo> ShelfCore::append_in_transaction(std::string_view name, 
             p->data = allocate(extent, alignment_for(extent));
         }
         p->header = allocate(extent_header_size(name.size(), encoded_type_size(type)), kLine);
-        p->entry.id = old.id;
-        p->entry.offset = fits ? old.offset : p->data.offset;
-        p->entry.extent = fits ? old.extent : p->data.size;
-        p->entry.header_offset = p->header.offset;
-        p->entry.header_size = static_cast<std::uint32_t>(p->header.size);
         p->entry.mode = old.mode;
-        header = encode_header(*p, type);
+        header = place(*p, type, old.id, fits ? Extent{old.offset, old.extent} : p->data);
     }
-    Media& media = *parts_.data;
-    // A claimed checksum is gone on from, so that damage to what it is of stays damage.
-    const bool claimed = old.checksum.has_value();
-    std::uint32_t crc = old.checksum.value_or(0);
-    if (!fits) {
-        const std::uint32_t copied = copy_blob(view, p->entry.offset);
-        if (!claimed) crc = copied;
-    }
-    try {
-        crc = copy_in(p->entry.offset + old.size, data, crc);
-        media.write(p->header.offset, header.data(), header.size());
-        media.drain();
-    } catch (const IoError& error) {
-        if (error.os_error() == EFAULT) throw;
-        fail(error);
-    }
+    const std::uint32_t crc = write_appended(*p, view, !fits, data, header);
     {
         const auto lock = exclusive();
         require_writable();
@@ -172,7 +152,7 @@ std::optional<BlobInfo> ShelfCore::append_in_transaction(std::string_view name, 
             return {};
         // A claim that was given up meanwhile is void for good; of a copy all was summed as it was written.
         const bool stands = (entry.fixed.flags & kEntryContentCrc) != 0;
-        const bool sound = checksums_ && (claimed ? stands : !fits);
+        const bool sound = checksums_ && (old.checksum ? stands : !fits);
         p->entry.flags &= ~kEntryContentCrc;
         if (sound) p->entry.flags |= kEntryContentCrc;
         p->entry.content_crc = sound ? crc : 0;
@@ -220,36 +200,12 @@ std::optional<BlobInfo> ShelfCore::try_append(std::string_view name, std::span<c
         ++writable_uses_;
         p->counted = true;
         p->header = allocate(extent_header_size(name.size(), encoded_type_size(type)), kLine);
-        std::uint64_t extent = old.extent;
-        if (old.inlined || !holds(old, size)) {
-            moves = !make_longer(*p, old, size);
-            extent = moves ? p->data.size : old.extent + p->data.size;
-        }
-        p->entry.id = old.id;
-        p->entry.offset = moves ? p->data.offset : old.offset;
-        p->entry.extent = extent;
-        p->entry.header_offset = p->header.offset;
-        p->entry.header_size = static_cast<std::uint32_t>(p->header.size);
+        if (old.inlined || !holds(old, size)) moves = !make_longer(*p, old, size);
         p->entry.mode = old.mode;
-        header = encode_header(*p, type);
+        header = place(*p, type, old.id, moves ? p->data : Extent{old.offset, old.extent + p->data.size});
     }
-    Media& media = *parts_.data;
-    const bool claimed = old.checksum.has_value();
-    std::uint32_t crc = old.checksum.value_or(0);
     const std::uint64_t at = p->entry.offset;
-    if (moves) {
-        const std::uint32_t copied = copy_blob(view, at);
-        if (!claimed) crc = copied;
-    }
-    try {
-        crc = copy_in(at + old.size, data, crc);
-        media.write(p->header.offset, header.data(), header.size());
-        media.drain();  // durable before any record may name it
-    } catch (const IoError& error) {
-        // The caller's memory vanished: nothing is wrong with the media.
-        if (error.os_error() == EFAULT) throw;
-        fail(error);
-    }
+    const std::uint32_t crc = write_appended(*p, view, moves, data, header);
 
     const auto lock = exclusive();
     start_writing();
@@ -259,7 +215,7 @@ std::optional<BlobInfo> ShelfCore::try_append(std::string_view name, std::span<c
         return {};
     // A claim that was given up since then is void for good. One that was void before is right again for a copy, of
     // which all was summed as it was written.
-    const bool sound = claimed ? (entry.fixed.flags & kEntryContentCrc) != 0 : moves && checksums_;
+    const bool sound = old.checksum ? (entry.fixed.flags & kEntryContentCrc) != 0 : moves && checksums_;
     p->entry.flags &= ~kEntryContentCrc;
     if (sound) p->entry.flags |= kEntryContentCrc;
     p->entry.content_crc = sound ? crc : 0;
@@ -281,6 +237,29 @@ std::optional<BlobInfo> ShelfCore::try_append(std::string_view name, std::span<c
     result.inlined = false;
     result.checksum = sound ? std::optional(crc) : std::nullopt;
     return result;
+}
+
+// Durable on return: the new bytes, the header, and where the blob `moves` the old bytes. The checksum of all of it. A
+// claimed one is gone on from, so that damage to what it is of stays damage.
+std::uint32_t ShelfCore::write_appended(const Prepared& p, const View& view, bool moves, std::span<const std::byte> data,
+                                        std::span<const std::byte> header) {
+    const BlobInfo& old = view.info();
+    Media& media = *parts_.data;
+    std::uint32_t crc = old.checksum.value_or(0);
+    if (moves) {
+        const std::uint32_t copied = copy_blob(view, p.entry.offset);
+        if (!old.checksum) crc = copied;
+    }
+    try {
+        crc = copy_in(p.entry.offset + old.size, data, crc);
+        media.write(p.header.offset, header.data(), header.size());
+        media.drain();
+    } catch (const IoError& error) {
+        // The caller's memory vanished: nothing is wrong with the media.
+        if (error.os_error() == EFAULT) throw;
+        fail(error);
+    }
+    return crc;
 }
 
 // Wants the lock. True: the extent stays where it is, and `p.data` is what follows it. False: `p.data` is a new one.

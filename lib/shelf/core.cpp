@@ -316,15 +316,15 @@ void ShelfCore::commit_one(Prepared& prepared, const std::function<void()>& chec
 }
 
 void ShelfCore::put(std::string_view name, std::span<const std::byte> data, const Type& type) {
-    check_blob_name(name);
-    if (joins()) return put_in_transaction(prepare(name, data, type));
-    if (may_be_inline(type, data.size())) {
+    if (!joins() && may_be_inline(type, data.size())) {
         // What is looked at and summed is what is committed, though another thread may store to the source.
         std::array<std::byte, kMaxInline> copy;
         if (!data.empty()) copy_from_caller(copy.data(), data);
         const std::span<const std::byte> value(copy.data(), data.size());
         if (kept_inline(type, value)) return put_inline(name, value, type);
     }
+    check_blob_name(name);
+    if (joins()) return put_in_transaction(prepare(name, data, type));
     refuse_sealed(name, data.size());
     commit_one(*prepare(name, data, type));
 }
@@ -344,7 +344,7 @@ void ShelfCore::erase(std::string_view name) {
     EntryView entry;
     if (!look_up(name, entry))
         throw NotFoundError(fmt::format("shelf '{}': erase '{}': no such blob", parts_.name, name));
-    if (joins()) return own_transaction(), erase_in_transaction(name, old);
+    if (joins()) return erase_in_transaction(name, old);
     start_writing();
     Planner plan(*catalogue_, builder_, true, others_transaction());
     plan.erase(name);
@@ -361,7 +361,7 @@ void ShelfCore::rename(std::string_view from, std::string_view to, bool replace)
     if (!look_up(from, entry))
         throw NotFoundError(fmt::format("shelf '{}': rename '{}': no such blob", parts_.name, from));
     if (from == to) return;
-    if (joins()) return own_transaction(), rename_in_transaction(from, to, replace, old);
+    if (joins()) return rename_in_transaction(from, to, replace, old);
     start_writing();
     Planner plan(*catalogue_, builder_, true, others_transaction());
     plan.rename(from, to, replace);
@@ -418,14 +418,15 @@ std::optional<BlobInfo> ShelfCore::find(std::string_view name) {
 
 View ShelfCore::get(std::string_view name, Access access) {
     check_blob_name(name);
-    View view = open_view(name, access);
-    if (!recovered_ && !view.info().inlined) show_as_it_was(view);
+    bool orphaned = false;
+    View view = open_view(name, access, &orphaned);
+    if (orphaned) show_as_it_was(view);
     if (access != Access::write || !joins()) return view;
     if (const auto tx = joined(); tx && tx->every_view) add(*tx, view, 0, view.info().size);
     return view;
 }
 
-View ShelfCore::open_view(std::string_view name, Access access) {
+View ShelfCore::open_view(std::string_view name, Access access, bool* orphaned) {
     auto state = std::make_unique<View::State>();
     const auto lock = exclusive();
     if (access == Access::write) require_writable();
@@ -456,6 +457,7 @@ View ShelfCore::open_view(std::string_view name, Access access) {
             state->writable = access == Access::write && entry.fixed.size == 0;
             return View(std::move(state));
         }
+        if (orphaned != nullptr) *orphaned = has_orphaned_journals();
         const Kind kind = state->info.type.kind;
         if (access == Access::write) {
             if (!is_array(kind) && kind != Kind::raw)

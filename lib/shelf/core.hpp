@@ -195,7 +195,8 @@ private:
     std::vector<format::JournalRange> journal_of(const format::EntryView& entry) const;
     /// The data file's range that a journal's range means now; empty when its blob is gone.
     format::Extent target_of(const format::JournalRange& range) const;
-    View open_view(std::string_view name, Access access);
+    /// `orphaned`: what has_orphaned_journals() says of it.
+    View open_view(std::string_view name, Access access, bool* orphaned = nullptr);
 
     void put_inline(std::string_view name, std::span<const std::byte> data, const Type& type);
     std::unique_ptr<Prepared> prepare(std::string_view name, const Type& type, std::uint64_t size);
@@ -204,6 +205,8 @@ private:
                                       const Type& type, std::uint64_t id = 0);
     std::unique_ptr<Prepared> prepare(std::string_view name, Staged staged, std::uint64_t id = 0);
     std::vector<std::byte> encode_header(const Prepared& prepared, const Type& type);
+    /// The entry of a version whose header has its extent: its data goes to `data`. The header's bytes.
+    std::vector<std::byte> place(Prepared& prepared, const Type& type, std::uint64_t id, format::Extent data);
 
     /// Before much is copied in vain.
     void refuse_sealed(std::string_view name, std::uint64_t size);
@@ -215,6 +218,8 @@ private:
     std::uint32_t copy_in(std::uint64_t offset, std::span<const std::byte> data, std::uint32_t seed = 0);
     std::optional<BlobInfo> try_append(std::string_view name, std::span<const std::byte> data, const AppendTo& to);
     bool make_longer(Prepared& p, const BlobInfo& old, std::uint64_t size);
+    std::uint32_t write_appended(const Prepared& prepared, const View& view, bool moves, std::span<const std::byte> data,
+                                 std::span<const std::byte> header);
     std::uint32_t copy_blob(const View& view, std::uint64_t to);
 
     BlobInfo info(const format::EntryView& entry) const;

@@ -72,6 +72,15 @@ std::vector<std::byte> ShelfCore::encode_header(const Prepared& p, const Type& t
     return bytes;
 }
 
+std::vector<std::byte> ShelfCore::place(Prepared& p, const Type& type, std::uint64_t id, Extent data) {
+    p.entry.id = id;
+    p.entry.offset = data.offset;
+    p.entry.extent = data.size;
+    p.entry.header_offset = p.header.offset;
+    p.entry.header_size = static_cast<std::uint32_t>(p.header.size);
+    return encode_header(p, type);
+}
+
 void ShelfCore::require_spare(std::string_view name, std::uint64_t commit) {
     if (catalogue_->ensure_spare(commit)) return;
     drain_quarantine();
@@ -182,12 +191,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, std::span<co
             lock.unlock();  // ~Prepared wants it
             throw;
         }
-        p->entry.id = id != 0 ? id : catalogue_->take_id();
-        p->entry.offset = p->data.offset;
-        p->entry.extent = p->data.size;
-        p->entry.header_offset = p->header.offset;
-        p->entry.header_size = static_cast<std::uint32_t>(p->header.size);
-        header = encode_header(*p, type);
+        header = place(*p, type, id != 0 ? id : catalogue_->take_id(), p->data);
     }
     Media& media = *parts_.data;
     const auto copy = [&] {
@@ -283,12 +287,7 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged stage
             throw;
         }
         p->data = std::exchange(s.extent, {});
-        p->entry.id = id != 0 ? id : catalogue_->take_id();
-        p->entry.offset = p->data.offset;
-        p->entry.extent = p->data.size;
-        p->entry.header_offset = p->header.offset;
-        p->entry.header_size = static_cast<std::uint32_t>(p->header.size);
-        header = encode_header(*p, s.type);
+        header = place(*p, s.type, id != 0 ? id : catalogue_->take_id(), p->data);
     }
     Media& media = *parts_.data;
     if (checksums_) {

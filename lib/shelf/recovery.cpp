@@ -34,8 +34,13 @@ Extent ShelfCore::target_of(const JournalRange& range) const {
     const auto inside = [&](std::uint64_t offset, std::uint64_t extent) {
         return range.offset >= offset && range.offset - offset <= extent && range.size <= extent - (range.offset - offset);
     };
-    if (range.header >= kDataStart && range.header % kLine == 0 && range.header < media.size()) {
-        std::vector<std::byte> bytes(std::min<std::uint64_t>(media.size() - range.header, extent_header_size(kMaxName, kMaxType)));
+    ExtentHeader fixed{};
+    if (range.header >= kDataStart && range.header % kLine == 0 && range.header < media.size() &&
+        sizeof fixed <= media.size() - range.header)
+        guarded_copy(&fixed, media, range.header, sizeof fixed, "extent header");
+    if (fixed.magic == kExtentMagic && fixed.name_size <= kMaxName && fixed.type_size <= kMaxType) {
+        const std::uint64_t size = extent_header_size(fixed.name_size, fixed.type_size);
+        std::vector<std::byte> bytes(std::min(media.size() - range.header, size));
         guarded_copy(bytes.data(), media, range.header, bytes.size(), "extent header");
         ExtentHeaderView header;
         if (decode_extent_header(bytes, range.header, catalogue_->root().uuid, header) == nullptr &&
@@ -94,6 +99,7 @@ void ShelfCore::recover() {
 }
 
 bool ShelfCore::has_orphaned_journals() const {
+    if (recovered_ || (catalogue_->root().flags & kSuperblockClean) != 0) return false;
     EntryView entry;
     return catalogue_->find(journal_name(0), entry) && (writable() || !parts_.lease->writer_alive());
 }

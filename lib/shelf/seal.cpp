@@ -86,7 +86,6 @@ std::uint32_t ShelfCore::settle(std::uint64_t offset, std::uint64_t size, std::s
 
 void ShelfCore::refuse_sealed(std::string_view name, std::uint64_t size) {
     if (size < kMuch) return;
-    check_blob_name(name);
     const auto lock = exclusive();
     EntryView entry;
     if (catalogue_->find(name, entry)) Planner::require_unsealed("put", name, entry.fixed);

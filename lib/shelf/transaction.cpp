@@ -1,4 +1,5 @@
-// Transactions: what a thread stores and changes by name becomes durable by one commit (docs/DESIGN.md, "Transactions").
+// Transactions: what a thread stores, and changes by name, becomes durable by one commit (docs/DESIGN.md, "Transactions").
+// What names mean in them: transaction_names.cpp.
 #include "shelf/transaction.hpp"
 
 #include <fmt/format.h>
@@ -24,24 +25,16 @@ namespace {
 // A journal up to this size is put together in DRAM, and written at once.
 constexpr std::uint64_t kSmallJournal = 64 << 10;
 
-EntryView view_of(const Prepared& prepared) {
-    EntryView entry;
-    entry.fixed = prepared.entry;
-    entry.name = prepared.name;
-    entry.type = prepared.type;
-    entry.value = prepared.value;
-    return entry;
-}
-
 }  // namespace
 
 // ---- State ------------------------------------------------------------------------------------------
 
 bool TransactionState::covers(std::uint64_t offset, std::uint64_t size) const noexcept {
-    auto it = covered.upper_bound(offset);
-    if (it == covered.begin()) return size == 0;
-    --it;
-    return offset + size <= it->second;
+    std::uint64_t at = offset;
+    auto it = covered.upper_bound(at);
+    if (it != covered.begin()) at = std::max(at, std::prev(it)->second);
+    for (; it != covered.end() && it->first <= at && at < offset + size; ++it) at = it->second;
+    return at >= offset + size;
 }
 
 std::vector<Extent> TransactionState::uncovered(std::uint64_t offset, std::uint64_t size) const {
@@ -57,22 +50,6 @@ std::vector<Extent> TransactionState::uncovered(std::uint64_t offset, std::uint6
         at = it->second;
     }
     return pieces;
-}
-
-void TransactionState::cover(std::map<std::uint64_t, std::uint64_t>& covered, std::uint64_t offset, std::uint64_t size) {
-    std::uint64_t end = offset + size;
-    auto it = covered.upper_bound(offset);
-    if (it != covered.begin() && std::prev(it)->second >= offset) {
-        --it;
-        offset = it->first;
-        end = std::max(end, it->second);
-        it = covered.erase(it);
-    }
-    while (it != covered.end() && it->first <= end) {
-        end = std::max(end, it->second);
-        it = covered.erase(it);
-    }
-    covered[offset] = end;
 }
 
 void TransactionState::refuse(const char* operation, std::string_view name, const Entry* old) const {
@@ -181,197 +158,6 @@ void ShelfCore::require_going_on(const TransactionState& tx) const {
         throw ClosedError(fmt::format("transaction: it was rolled back when shelf '{}' was closed", parts_.name));
 }
 
-// ---- Names ------------------------------------------------------------------------------------------
-
-bool ShelfCore::look_up(std::string_view name, EntryView& out) const {
-    if (!tx_) return catalogue_->find(name, out);
-    const auto it = tx_->changes.find(name);
-    if (it == tx_->changes.end()) return catalogue_->find(name, out);
-    const TransactionState::Change& change = it->second;
-    switch (change.what) {
-        case TransactionState::Change::erased: return false;
-        case TransactionState::Change::put: out = view_of(*change.prepared); break;
-        case TransactionState::Change::moved:
-            if (!catalogue_->find(change.origin, out)) return false;
-            break;
-    }
-    out.name = it->first;
-    return true;
-}
-
-void ShelfCore::for_each_seen(std::string_view prefix, const std::function<bool(const EntryView&)>& visit) const {
-    if (!tx_) {
-        catalogue_->for_each(prefix, [&](const EntryView& entry) { return is_internal_name(entry.name) || visit(entry); });
-        return;
-    }
-    auto it = tx_->changes.lower_bound(prefix);
-    const auto end = tx_->changes.end();
-    bool go_on = true;
-    // Those of the transaction up to `name`, or all.
-    const auto changed = [&](const std::string_view* name) {
-        for (; go_on && it != end && it->first.starts_with(prefix) && (name == nullptr || it->first <= *name); ++it) {
-            EntryView entry;
-            if (look_up(it->first, entry)) go_on = visit(entry);
-        }
-        return go_on;
-    };
-    catalogue_->for_each(prefix, [&](const EntryView& entry) {
-        if (is_internal_name(entry.name)) return true;
-        const bool ours = tx_->changes.contains(entry.name);
-        const std::string_view name = entry.name;
-        return changed(&name) && (ours || (go_on = visit(entry)));
-    });
-    changed(nullptr);
-}
-
-std::uint64_t ShelfCore::count_seen() const {
-    EntryView entry;
-    std::uint64_t blobs = catalogue_->blobs();
-    if (!tx_) {
-        if (!recovered_)
-            for (std::uint32_t n = 0; blobs != 0 && catalogue_->find(journal_name(n), entry); ++n) --blobs;
-        return blobs;
-    }
-    TransactionState& tx = *tx_;
-    if (!tx.counted || tx.counted_at != catalogue_->sequence()) {
-        tx.more = -static_cast<std::int64_t>(tx.journals);
-        for (const auto& [name, change] : tx.changes)
-            tx.more += (change.what != TransactionState::Change::erased ? 1 : 0) - (catalogue_->find(name, entry) ? 1 : 0);
-        tx.counted = true;
-        tx.counted_at = catalogue_->sequence();
-    }
-    return blobs + static_cast<std::uint64_t>(tx.more);
-}
-
-// Gives the space of a version back that no commit has named; behind its views, where there are any.
-void ShelfCore::drop(Prepared& p) noexcept {
-    const auto pin = pins_.find(p.data.offset);
-    if (p.data.size != 0) touched_.erase(p.data.offset);
-    if (p.data.size != 0 && pin != pins_.end()) {
-        pin->second.freed = true;
-        p.data = {};
-    }
-    release_staged(p.data);
-    release_staged(p.header);
-    p.data = p.header = {};
-}
-
-// Takes `prepared`, unless it throws. `old`: what is to be destroyed behind the lock.
-void ShelfCore::set_change(std::string_view name, std::unique_ptr<Prepared>& prepared, std::unique_ptr<Prepared>& old) {
-    EntryView entry;
-    TransactionState& tx = own_transaction();
-    if (look_up(name, entry)) Planner::require_unsealed("put", name, entry.fixed);
-    auto& change = tx.changes[std::string(name)];
-    old = std::move(change.prepared);
-    if (old) drop(*old);
-    prepared->entry.sequence = ++tx_versions_;  // each another, as after a commit
-    change = {TransactionState::Change::put, std::move(prepared), {}};
-    tx_->counted = false;
-}
-
-void ShelfCore::put_in_transaction(std::unique_ptr<Prepared> prepared, const std::function<void()>& check) {
-    std::unique_ptr<Prepared> old;
-    prepared->entry.created_ns = prepared->entry.modified_ns = now_ns();
-    const std::string name = prepared->name;
-    const auto lock = exclusive();
-    require_writable();
-    if (check) check();
-    set_change(name, prepared, old);
-}
-
-void ShelfCore::erase_in_transaction(std::string_view name, std::unique_ptr<Prepared>& old) {
-    EntryView entry;
-    const bool known = catalogue_->find(name, entry);
-    auto it = tx_->changes.find(name);
-    if (it != tx_->changes.end()) {
-        old = std::move(it->second.prepared);
-        if (old) drop(*old);
-    }
-    if (known) tx_->changes[std::string(name)] = {};
-    else if (it != tx_->changes.end()) tx_->changes.erase(it);
-    tx_->counted = false;
-}
-
-void ShelfCore::rename_in_transaction(std::string_view from, std::string_view to, bool replace,
-                                      std::unique_ptr<Prepared>& old) {
-    using Change = TransactionState::Change;
-    EntryView entry;
-    if (look_up(to, entry)) {
-        if (!replace)
-            throw ExistsError(fmt::format("rename '{}' to '{}': the new name is taken; ask for it to be replaced, or erase "
-                                          "it first", from, to));
-        Planner::require_unsealed("rename to", to, entry.fixed);
-    }
-    // What needs memory comes first: in the middle of a move there must be enough.
-    auto& changes = own_transaction().changes;
-    std::map<std::string, Change, std::less<>> fresh;
-    const auto new_source = fresh.try_emplace(std::string(from)).first, new_target = fresh.try_emplace(std::string(to)).first;
-    std::string name(to);
-    Change moved{Change::moved, nullptr, std::string(from)};
-    const bool known = catalogue_->find(from, entry);
-
-    auto source = changes.find(from), target = changes.find(to);
-    if (source != changes.end()) moved = std::move(source->second);
-    if (moved.prepared) moved.prepared->name.swap(name);
-    if (target != changes.end()) {
-        old = std::move(target->second.prepared);
-        if (old) drop(*old);
-    } else {
-        target = changes.insert(fresh.extract(new_target)).position;
-    }
-    if (known && source == changes.end()) source = changes.insert(fresh.extract(new_source)).position;
-    if (known) source->second = {};
-    else if (source != changes.end()) changes.erase(source);
-    // Back under its own name it is no change.
-    if (moved.what == Change::moved && moved.origin == to) changes.erase(target);
-    else target->second = std::move(moved);
-    tx_->counted = false;
-}
-
-// All of it or nothing, though a transaction takes changes one by one.
-void ShelfCore::batch_in_transaction(Batch::State& batch) {
-    using Op = Batch::State::Op;
-    std::vector<std::unique_ptr<Prepared>> old(batch.ops.size());
-    const auto lock = exclusive();
-    require_writable();
-    own_transaction();
-    std::map<std::string, bool, std::less<>> there;
-    const auto exists = [&](const std::string& name) {
-        EntryView entry;
-        const auto it = there.find(name);
-        return it != there.end() ? it->second : look_up(name, entry);
-    };
-    const auto unsealed = [&](const char* what, const std::string& name) {
-        EntryView entry;
-        if (!there.contains(name) && look_up(name, entry)) Planner::require_unsealed(what, name, entry.fixed);
-    };
-    for (const Op& op : batch.ops) {
-        if (op.what == Op::put) {
-            unsealed("put", op.name);
-            there[op.name] = true;
-            continue;
-        }
-        const bool rename = op.what == Op::rename;
-        if (!exists(op.name))
-            throw NotFoundError(fmt::format("{} '{}': no such blob", rename ? "rename" : "erase", op.name));
-        if (rename && op.name != op.to) unsealed("rename to", op.to);
-        there[op.name] = false;
-        if (rename) there[op.to] = true;
-    }
-    const std::uint64_t now = now_ns();
-    for (std::size_t i = 0; i < batch.ops.size(); ++i) {
-        Op& op = batch.ops[i];
-        if (op.what == Op::put) {
-            op.prepared->entry.created_ns = op.prepared->entry.modified_ns = now;
-            set_change(op.name, op.prepared, old[i]);
-        } else if (op.what == Op::erase) {
-            erase_in_transaction(op.name, old[i]);
-        } else if (op.name != op.to) {
-            rename_in_transaction(op.name, op.to, true, old[i]);
-        }
-    }
-}
-
 // ---- Stores -----------------------------------------------------------------------------------------
 
 void ShelfCore::add(TransactionState& tx, std::string_view name) {
@@ -468,7 +254,8 @@ void ShelfCore::write_journal(TransactionState& tx, std::vector<JournalRange> ra
         prepared = prepare(name, head, Type::raw());
     } else {
         Staged staged = stage(Type::raw(), size);
-        // What was copied is what is summed, though other threads may store to the source meanwhile. The gaps, too.
+        // What was copied is what is summed, though other threads may store to the source meanwhile. All of it is written
+        // in order, gaps and a first header included, so that a checksum of the content needs no second look at it.
         static constexpr std::array<std::byte, kLine> zeros{};
         staged.write(0, head);
         for (const JournalRange& r : ranges) {
@@ -483,20 +270,17 @@ void ShelfCore::write_journal(TransactionState& tx, std::vector<JournalRange> ra
         staged.write(0, head);
         prepared = prepare(name, std::move(staged));
     }
-    // Behind the commit nothing may fail: so all that follows from it is made before, beside.
+    // Behind the commit nothing may fail: what needs memory is made before it.
     const std::uint64_t at = prepared->entry.offset;
-    auto saved = tx.saved;
-    auto covered = tx.covered;
-    for (const JournalRange& r : ranges) {
-        saved.push_back({r, at + r.data});
-        TransactionState::cover(covered, r.offset, r.size);
-    }
+    tx.saved.reserve(tx.saved.size() + ranges.size());
+    std::map<std::uint64_t, std::uint64_t> pieces;
+    for (const JournalRange& r : ranges) pieces.emplace(r.offset, r.offset + r.size);
     commit_one(*prepared);
     const auto lock = exclusive();
     ++tx.journals;
     tx.counted = false;
-    tx.saved.swap(saved);
-    tx.covered.swap(covered);
+    for (const JournalRange& r : ranges) tx.saved.push_back({r, at + r.data});
+    tx.covered.merge(pieces);
 }
 
 // ---- The end ----------------------------------------------------------------------------------------
@@ -542,10 +326,10 @@ void ShelfCore::commit(TransactionState& tx) {
             const auto pin = pins_.find(touched.first);
             if (pin == pins_.end() || pin->second.writable == 0) idle.emplace_back(touched.first, touched.second.turn);
         };
-        for (const auto& [begin, end] : tx.covered) {
-            stored.push_back({begin, end - begin});
-            const auto touched = touched_.find(begin);
-            if (touched != touched_.end() && touched->second.size <= end - begin) durable(*touched);
+        for (const auto& [begin, end] : tx.covered) stored.push_back({begin, end - begin});
+        for (const std::uint64_t extent : tx.extents) {
+            const auto touched = touched_.find(extent);
+            if (touched != touched_.end() && tx.covers(extent, touched->second.size)) durable(*touched);
         }
         for (const auto& [name, change] : tx.changes) {
             const auto touched = change.prepared ? touched_.find(change.prepared->data.offset) : touched_.end();

@@ -10,7 +10,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include <pymm/transaction.hpp>
@@ -34,13 +33,12 @@ struct TransactionState {
 
     /// Whoever saves, commits or rolls back, from beginning to end; taken before the core's lock. Behind it `ended` counts.
     std::mutex turn;
-    const std::thread::id owner = std::this_thread::get_id();
     std::atomic<bool> ended{false};
     bool doomed = false;      // an inner one was rolled back
     bool every_view = false;  // what its thread gets for writing takes part
     std::map<std::string, Change, std::less<>> changes;
     std::vector<Saved> saved;
-    std::map<std::uint64_t, std::uint64_t> covered;  // what is saved: disjoint ranges, begin to end
+    std::map<std::uint64_t, std::uint64_t> covered;  // what is saved: disjoint pieces, begin to end
     std::set<std::uint64_t> extents;                 // data offsets of blobs with bytes in it: nobody else gives them back
     std::uint32_t journals = 0;
 
@@ -52,7 +50,6 @@ struct TransactionState {
     bool covers(std::uint64_t offset, std::uint64_t size) const noexcept;
     /// What of a range is not saved yet.
     std::vector<format::Extent> uncovered(std::uint64_t offset, std::uint64_t size) const;
-    static void cover(std::map<std::uint64_t, std::uint64_t>& covered, std::uint64_t offset, std::uint64_t size);
     /// BusyError where another thread's change of `name`, which means `old` or nothing, would touch it.
     void refuse(const char* operation, std::string_view name, const format::Entry* old) const;
 };

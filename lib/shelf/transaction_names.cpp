@@ -1,0 +1,220 @@
+// What names mean in an open transaction, and how puts, erases and renames change that.
+#include <fmt/format.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "format/names.hpp"
+#include "shelf/planner.hpp"
+#include "shelf/transaction.hpp"
+
+namespace pymm {
+
+using namespace format;
+
+namespace {
+
+EntryView view_of(const Prepared& prepared) {
+    EntryView entry;
+    entry.fixed = prepared.entry;
+    entry.name = prepared.name;
+    entry.type = prepared.type;
+    entry.value = prepared.value;
+    return entry;
+}
+
+}  // namespace
+
+bool ShelfCore::look_up(std::string_view name, EntryView& out) const {
+    if (!tx_) return catalogue_->find(name, out);
+    const auto it = tx_->changes.find(name);
+    if (it == tx_->changes.end()) return catalogue_->find(name, out);
+    const TransactionState::Change& change = it->second;
+    switch (change.what) {
+        case TransactionState::Change::erased: return false;
+        case TransactionState::Change::put: out = view_of(*change.prepared); break;
+        case TransactionState::Change::moved:
+            if (!catalogue_->find(change.origin, out)) return false;
+            break;
+    }
+    out.name = it->first;
+    return true;
+}
+
+void ShelfCore::for_each_seen(std::string_view prefix, const std::function<bool(const EntryView&)>& visit) const {
+    if (!tx_) {
+        catalogue_->for_each(prefix, [&](const EntryView& entry) { return is_internal_name(entry.name) || visit(entry); });
+        return;
+    }
+    auto it = tx_->changes.lower_bound(prefix);
+    const auto end = tx_->changes.end();
+    bool go_on = true;
+    // Those of the transaction up to `name`, or all.
+    const auto changed = [&](const std::string_view* name) {
+        for (; go_on && it != end && it->first.starts_with(prefix) && (name == nullptr || it->first <= *name); ++it) {
+            EntryView entry;
+            if (look_up(it->first, entry)) go_on = visit(entry);
+        }
+        return go_on;
+    };
+    catalogue_->for_each(prefix, [&](const EntryView& entry) {
+        if (is_internal_name(entry.name)) return true;
+        const bool ours = tx_->changes.contains(entry.name);
+        const std::string_view name = entry.name;
+        return changed(&name) && (ours || (go_on = visit(entry)));
+    });
+    changed(nullptr);
+}
+
+std::uint64_t ShelfCore::count_seen() const {
+    EntryView entry;
+    std::uint64_t blobs = catalogue_->blobs();
+    if (!tx_) {
+        if (!recovered_)
+            for (std::uint32_t n = 0; blobs != 0 && catalogue_->find(journal_name(n), entry); ++n) --blobs;
+        return blobs;
+    }
+    TransactionState& tx = *tx_;
+    if (!tx.counted || tx.counted_at != catalogue_->sequence()) {
+        tx.more = -static_cast<std::int64_t>(tx.journals);
+        for (const auto& [name, change] : tx.changes)
+            tx.more += (change.what != TransactionState::Change::erased ? 1 : 0) - (catalogue_->find(name, entry) ? 1 : 0);
+        tx.counted = true;
+        tx.counted_at = catalogue_->sequence();
+    }
+    return blobs + static_cast<std::uint64_t>(tx.more);
+}
+
+// Gives the space of a version back that no commit has named; behind its views, where there are any.
+void ShelfCore::drop(Prepared& p) noexcept {
+    const auto pin = pins_.find(p.data.offset);
+    if (p.data.size != 0) touched_.erase(p.data.offset);
+    if (p.data.size != 0 && pin != pins_.end()) {
+        pin->second.freed = true;
+        p.data = {};
+    }
+    release_staged(p.data);
+    release_staged(p.header);
+    p.data = p.header = {};
+}
+
+// Takes `prepared`, unless it throws. `old`: what is to be destroyed behind the lock.
+void ShelfCore::set_change(std::string_view name, std::unique_ptr<Prepared>& prepared, std::unique_ptr<Prepared>& old) {
+    EntryView entry;
+    TransactionState& tx = own_transaction();
+    if (look_up(name, entry)) Planner::require_unsealed("put", name, entry.fixed);
+    auto& change = tx.changes[std::string(name)];
+    old = std::move(change.prepared);
+    if (old) drop(*old);
+    prepared->entry.sequence = ++tx_versions_;  // each another, as after a commit
+    change = {TransactionState::Change::put, std::move(prepared), {}};
+    tx.counted = false;
+}
+
+void ShelfCore::put_in_transaction(std::unique_ptr<Prepared> prepared, const std::function<void()>& check) {
+    std::unique_ptr<Prepared> old;
+    prepared->entry.created_ns = prepared->entry.modified_ns = now_ns();
+    const std::string name = prepared->name;
+    const auto lock = exclusive();
+    require_writable();
+    if (check) check();
+    set_change(name, prepared, old);
+}
+
+void ShelfCore::erase_in_transaction(std::string_view name, std::unique_ptr<Prepared>& old) {
+    TransactionState& tx = own_transaction();
+    EntryView entry;
+    const bool known = catalogue_->find(name, entry);
+    const auto it = known ? tx.changes.try_emplace(std::string(name)).first : tx.changes.find(name);
+    old = std::move(it->second.prepared);
+    if (old) drop(*old);
+    if (known) it->second = {};
+    else tx.changes.erase(it);
+    tx.counted = false;
+}
+
+void ShelfCore::rename_in_transaction(std::string_view from, std::string_view to, bool replace,
+                                      std::unique_ptr<Prepared>& old) {
+    using Change = TransactionState::Change;
+    TransactionState& tx = own_transaction();
+    EntryView entry;
+    if (look_up(to, entry)) {
+        if (!replace)
+            throw ExistsError(fmt::format("rename '{}' to '{}': the new name is taken; ask for it to be replaced, or erase "
+                                          "it first", from, to));
+        Planner::require_unsealed("rename to", to, entry.fixed);
+    }
+    // What needs memory comes first: in the middle of a move there must be enough.
+    auto& changes = tx.changes;
+    std::map<std::string, Change, std::less<>> fresh;
+    const auto new_source = fresh.try_emplace(std::string(from)).first, new_target = fresh.try_emplace(std::string(to)).first;
+    std::string name(to);
+    Change moved{Change::moved, nullptr, std::string(from)};
+    const bool known = catalogue_->find(from, entry);
+
+    auto source = changes.find(from), target = changes.find(to);
+    if (source != changes.end()) moved = std::move(source->second);
+    if (moved.prepared) moved.prepared->name.swap(name);
+    if (target != changes.end()) {
+        old = std::move(target->second.prepared);
+        if (old) drop(*old);
+    } else {
+        target = changes.insert(fresh.extract(new_target)).position;
+    }
+    if (known && source == changes.end()) source = changes.insert(fresh.extract(new_source)).position;
+    if (known) source->second = {};
+    else if (source != changes.end()) changes.erase(source);
+    // Back under its own name it is no change.
+    if (moved.what == Change::moved && moved.origin == to) changes.erase(target);
+    else target->second = std::move(moved);
+    tx.counted = false;
+}
+
+// All of it or nothing, though a transaction takes changes one by one.
+void ShelfCore::batch_in_transaction(Batch::State& batch) {
+    using Op = Batch::State::Op;
+    std::vector<std::unique_ptr<Prepared>> old(batch.ops.size());
+    const auto lock = exclusive();
+    require_writable();
+    own_transaction();
+    std::map<std::string, bool, std::less<>> there;
+    const auto exists = [&](const std::string& name) {
+        EntryView entry;
+        const auto it = there.find(name);
+        return it != there.end() ? it->second : look_up(name, entry);
+    };
+    const auto unsealed = [&](const char* what, const std::string& name) {
+        EntryView entry;
+        if (!there.contains(name) && look_up(name, entry)) Planner::require_unsealed(what, name, entry.fixed);
+    };
+    for (const Op& op : batch.ops) {
+        if (op.what == Op::put) {
+            unsealed("put", op.name);
+            there[op.name] = true;
+            continue;
+        }
+        const bool rename = op.what == Op::rename;
+        if (!exists(op.name))
+            throw NotFoundError(fmt::format("{} '{}': no such blob", rename ? "rename" : "erase", op.name));
+        if (rename && op.name != op.to) unsealed("rename to", op.to);
+        there[op.name] = false;
+        if (rename) there[op.to] = true;
+    }
+    const std::uint64_t now = now_ns();
+    for (std::size_t i = 0; i < batch.ops.size(); ++i) {
+        Op& op = batch.ops[i];
+        if (op.what == Op::put) {
+            op.prepared->entry.created_ns = op.prepared->entry.modified_ns = now;
+            set_change(op.name, op.prepared, old[i]);
+        } else if (op.what == Op::erase) {
+            erase_in_transaction(op.name, old[i]);
+        } else if (op.name != op.to) {
+            rename_in_transaction(op.name, op.to, true, old[i]);
+        }
+    }
+}
+
+}  // namespace pymm
