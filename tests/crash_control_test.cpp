@@ -99,6 +99,7 @@ TEST_CASE("control: each flush or fence left out is caught") {
 
 TEST_CASE("control: each flush of transactions left out is caught") {
     report("line granularity: flushes", leave_out(&Options::skip_flush, Granularity::cache_line, transact));
+    report("line granularity: fences", leave_out(&Options::skip_drain, Granularity::cache_line, transact));
     report("page granularity: syncs", leave_out(&Options::skip_flush, Granularity::page, transact));
 }
 

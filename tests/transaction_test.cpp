@@ -43,11 +43,6 @@ void fill(View& view, int value) {
     std::memset(memory.data(), value, memory.size());
 }
 
-/// What a process finds that comes after this one has died without a word.
-Shelf found_by_another(MemoryShelf& m, sim::SimLocks& locks, Mode mode) {
-    return sim::open_shelf(std::make_unique<sim::MediaRef>(m.map), std::make_unique<sim::MediaRef>(m.data), locks, mode);
-}
-
 using Names = std::vector<std::string>;
 
 }  // namespace
@@ -495,6 +490,39 @@ TEST_CASE("transaction: a damaged journal stops a writer, and a repair puts it a
         CHECK(holds(writer, "x", 2));
     }
     ShelfCore::of(m.shelf).detach_in_child();
+}
+
+TEST_CASE("transaction: when a blob came to be is as without one") {
+    MemoryShelf m(4 << 20);
+    m.shelf.put("a", bytes_of(5000, 1));
+    m.shelf.put("b", bytes_of(5000, 1));
+    const auto a = m.shelf.find("a")->created, b = m.shelf.find("b")->created;
+    REQUIRE(a != b);
+    Transaction tx = m.shelf.transaction();
+    SUBCASE("appended to under another's name") {
+        m.shelf.rename("a", "b", true);
+        m.shelf.append("b", bytes_of(100, 2));
+        CHECK(m.shelf.find("b")->created == a);
+    }
+    SUBCASE("replaced under another's name") {
+        m.shelf.rename("a", "b", true);
+        m.shelf.put("b", bytes_of(100, 2));
+        CHECK(m.shelf.find("b")->created == a);
+    }
+    SUBCASE("replaced") {
+        m.shelf.put("b", bytes_of(100, 2));
+        CHECK(m.shelf.find("b")->created == b);
+    }
+    SUBCASE("erased, and put anew") {
+        m.shelf.erase("b");
+        m.shelf.put("b", bytes_of(100, 2));
+        CHECK(m.shelf.find("b")->created > b);
+    }
+    const auto inside = m.shelf.find("b")->created;
+    tx.commit();
+    CHECK(m.shelf.find("b")->created == inside);
+    m.reopen();
+    CHECK(m.shelf.find("b")->created == inside);
 }
 
 TEST_CASE("transaction: random changes, committed or not, against a map") {

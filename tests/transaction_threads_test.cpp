@@ -94,6 +94,30 @@ bool checksum_is_right(test::MemoryShelf& m, const std::string& name) {
 
 }  // namespace
 
+TEST_CASE("transaction: how many blobs there are is right at any moment") {
+    HookedShelf m;
+    m.shelf.put("x", bytes_of(5000, 1));
+    std::atomic<bool> stop = false;
+    std::atomic<std::size_t> looks = 0, wrong = 0;
+    std::thread other([&] {
+        do {
+            if (m.shelf.size() != 1) ++wrong;
+            ++looks;
+        } while (!stop);
+    });
+    for (int i = 0; i < 300 || looks < 300; ++i) {
+        Transaction tx = m.shelf.transaction();
+        const View x = m.shelf.get("x", Access::write);
+        tx.add(x, 0, 64);
+        tx.add(x, 1024, 64);
+        if (i % 2 == 0) tx.commit();
+        else tx.rollback();
+    }
+    stop = true;
+    other.join();
+    CHECK(wrong == 0);
+}
+
 TEST_CASE("transaction: what another thread does to a blob while it is copied for an append is not lost") {
     for (const bool erased : {false, true}) {
         HookedShelf m;

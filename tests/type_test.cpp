@@ -27,7 +27,7 @@ std::vector<std::byte> encoded(const Type& type) {
 
 Type any_type() {
     Type type;
-    type.kind = static_cast<Kind>(*rc::gen::inRange(0, 12));
+    type.kind = static_cast<Kind>(*rc::gen::inRange(0, 14));
     type.dtype = *rc::gen::arbitrary<std::string>();
     type.itemsize = *rc::gen::arbitrary<std::uint32_t>();
     const auto n = *rc::gen::inRange<std::size_t>(0, 65);
@@ -147,7 +147,10 @@ TEST_CASE("what a blob of some size can be") {
     CHECK(!value(Kind::tree, 47));
     CHECK(value(Kind::pickled, 48));
     CHECK(!value(Kind::pickled, 47));
-    CHECK(!value(static_cast<Kind>(13), 1));
+    CHECK(value(Kind::linked_list, 64));
+    CHECK(!value(Kind::linked_list, 56));
+    CHECK(!value(Kind::linked_list, 68));
+    CHECK(!value(static_cast<Kind>(14), 1));
     CHECK(!value(static_cast<Kind>(255), 0));
     Type shaped = Type::value(Kind::string);
     shaped.shape = shaped.strides = {1};

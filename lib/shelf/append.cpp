@@ -41,7 +41,7 @@ Type grown(const BlobInfo& blob, std::uint64_t more) {
     if (blob.size + more < more || blob.size + more > static_cast<std::uint64_t>(INT64_MAX)) refuse("it would be too large");
     const Type& old = blob.type;
     if (!is_array(old.kind)) {
-        if (!can_grow(old.kind)) refuse("values are replaced by put; raw bytes and arrays can be appended to");
+        if (!can_grow(old.kind)) refuse("values are replaced by put; raw bytes, arrays and linked lists can be appended to");
         return old;
     }
     if (old.shape.empty()) refuse("it has no dimensions, so there are no rows");
@@ -156,7 +156,8 @@ std::optional<BlobInfo> ShelfCore::append_in_transaction(std::string_view name, 
         p->entry.flags &= ~kEntryContentCrc;
         if (sound) p->entry.flags |= kEntryContentCrc;
         p->entry.content_crc = sound ? crc : 0;
-        p->entry.created_ns = p->entry.modified_ns = now_ns();
+        p->entry.created_ns = entry.fixed.created_ns;
+        p->entry.modified_ns = now_ns();
         if (fits) {
             // Their extent passes from one to the other.
             std::unique_ptr<Prepared>& now = *ours();

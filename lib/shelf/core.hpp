@@ -78,6 +78,8 @@ public:
     void for_each(std::string_view prefix, const std::function<bool(const BlobInfo&)>& visit);
     std::uint64_t size();
     void persist();
+    /// Makes what was stored there durable, in as few syncs as pay.
+    void flush_all(std::vector<format::Extent> extents);
     ShelfInfo stat();
     void close();
 

@@ -1,6 +1,7 @@
 // Making durable what was stored through views.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <mutex>
 #include <shared_mutex>
 #include <vector>
@@ -8,6 +9,15 @@
 #include "shelf/transaction.hpp"
 
 namespace pymm {
+
+using namespace format;
+
+namespace {
+
+// A gap that is worth less than another sync.
+constexpr std::uint64_t kJoin = 256 << 20;
+
+}  // namespace
 
 void ShelfCore::persist_range(std::uint64_t offset, std::uint64_t size) {
     if (failed_.load())
@@ -19,6 +29,25 @@ void ShelfCore::persist_range(std::uint64_t offset, std::uint64_t size) {
         if (tx_ && joins() && tx_->covers(offset, size)) return;
     }
     guarded([&] { parts_.data->persist(offset, size); });
+}
+
+void ShelfCore::flush_all(std::vector<Extent> extents) {
+    std::erase_if(extents, [](const Extent& e) { return e.size == 0; });
+    if (extents.empty()) return;
+    std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) { return a.offset < b.offset; });
+    // A sync costs what is dirty, and a flush of the disk: between these extents little is. But a large span is synced in
+    // pieces, a flush each.
+    const bool page = parts_.data->granularity() == Granularity::page;
+    guarded([&] {
+        for (std::size_t i = 0; i < extents.size();) {
+            const std::uint64_t begin = extents[i].offset;
+            std::uint64_t end = begin + extents[i].size;
+            while (++i < extents.size() && extents[i].offset <= end + (page ? kJoin : 0))
+                end = std::max(end, extents[i].offset + extents[i].size);
+            parts_.data->flush(begin, end - begin);
+        }
+        parts_.data->drain();
+    });
 }
 
 void ShelfCore::persist() {
@@ -41,17 +70,9 @@ void ShelfCore::persist() {
     if (ranges.empty()) return;
     if (failed_.load()) require_writable();
     // A view that dies meanwhile may let an extent be reused: flushing foreign bytes is harmless.
-    guarded([&] {
-        if (parts_.data->granularity() == Granularity::page) {
-            // One sync, not one for each: it costs what is dirty, and between these extents nothing else is.
-            const std::uint64_t begin = ranges.front().offset;
-            parts_.data->flush(begin, ranges.back().offset + ranges.back().size - begin);
-        } else {
-            for (const Range& range : ranges)
-                if (range.size != 0) parts_.data->flush(range.offset, range.size);
-        }
-        parts_.data->drain();
-    });
+    std::vector<Extent> extents;
+    for (const Range& range : ranges) extents.push_back({range.offset, range.size});
+    flush_all(std::move(extents));
     // A view that lived may have been stored to behind the flush, be it gone now: the next call's business.
     const auto lock = exclusive();
     for (const Range& range : ranges) {

@@ -72,7 +72,6 @@ void ShelfCore::recover() {
         recovered_ = journals.empty();
         return;
     }
-    start_writing();
     Media& media = *parts_.data;
     // All are looked at before the first store. Each is idempotent, and their ranges are disjoint: they are what one
     // transaction saved, and may be cut short and begun anew at any store.
@@ -87,6 +86,7 @@ void ShelfCore::recover() {
                             parts_.name, range.size, range.offset);
         }
     }
+    start_writing();
     guarded([&] {
         for (const auto& [to, from] : copies) media.write(to.offset, media.data() + from, to.size);
         media.drain();

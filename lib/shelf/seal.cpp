@@ -113,10 +113,6 @@ void ShelfCore::seal(std::string_view name) {
                                                "its end", parts_.name, name));
     const std::lock_guard one(seal_mutex_);
     for (;;) {
-        {
-            const auto lock = exclusive();
-            require_writable();
-        }
         // What takes part in a transaction may yet be undone; asked again wherever the lock was given up.
         const auto refuse_taking_part = [&] {
             EntryView entry;
@@ -125,6 +121,7 @@ void ShelfCore::seal(std::string_view name) {
         };
         {
             const auto lock = exclusive();
+            require_writable();
             refuse_taking_part();
         }
         // Pins the extent, so that it stays this blob's while it is read without the lock.

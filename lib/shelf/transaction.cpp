@@ -24,6 +24,9 @@ namespace {
 
 // A journal up to this size is put together in DRAM, and written at once.
 constexpr std::uint64_t kSmallJournal = 64 << 10;
+// Larger ones in pieces: of as much as a sync is worth where each write is one, else of what stays in the CPU's caches.
+constexpr std::size_t kSyncedPiece = 4 << 20;
+constexpr std::size_t kCachedPiece = 256 << 10;
 
 }  // namespace
 
@@ -83,7 +86,8 @@ Transaction& Transaction::operator=(Transaction&& other) noexcept {
 Transaction::Inner& Transaction::inner() const {
     if (!inner_) throw InvalidArgumentError("transaction: it has ended, or never began");
     if (inner_->state->ended)
-        throw ClosedError(fmt::format("transaction: it was rolled back when shelf '{}' was closed", inner_->core->name()));
+        throw ClosedError(fmt::format("transaction: it has ended with the one that it is inside, or was rolled back when shelf "
+                                      "'{}' was closed", inner_->core->name()));
     return *inner_;
 }
 
@@ -242,7 +246,7 @@ void ShelfCore::save(TransactionState& tx, const std::vector<ToSave>& blobs, std
 // Durable, and named, when it returns: only then may anybody store to what it has a copy of.
 void ShelfCore::write_journal(TransactionState& tx, std::vector<JournalRange> ranges) {
     const Media& media = *parts_.data;
-    const std::uint64_t size = lay_out_journal(ranges), start = journal_data_start(ranges.size());
+    const std::uint64_t size = lay_out_journal(ranges);
     std::vector<std::byte> head = encode_journal_start(ranges, size, 0);
     const std::string name = journal_name(tx.journals);
     std::unique_ptr<Prepared> prepared;
@@ -254,18 +258,29 @@ void ShelfCore::write_journal(TransactionState& tx, std::vector<JournalRange> ra
         prepared = prepare(name, head, Type::raw());
     } else {
         Staged staged = stage(Type::raw(), size);
-        // What was copied is what is summed, though other threads may store to the source meanwhile. All of it is written
-        // in order, gaps and a first header included, so that a checksum of the content needs no second look at it.
-        static constexpr std::array<std::byte, kLine> zeros{};
-        staged.write(0, head);
+        // What is summed is what is written, though other threads may store to the source meanwhile.
+        const std::size_t most = media.granularity() == Granularity::page ? kSyncedPiece : kCachedPiece;
+        std::vector<std::byte> piece = head;
+        piece.reserve(head.size() + most);
+        std::uint64_t written = 0;
+        std::uint32_t crc = 0;
+        const auto write = [&] {
+            staged.write(written, piece);
+            crc = crc32c(piece.data(), piece.size(), crc);
+            written += piece.size();
+            piece.clear();
+        };
         for (const JournalRange& r : ranges) {
-            staged.write(r.data, {media.data() + r.offset, static_cast<std::size_t>(r.size)});
-            staged.write(r.data + r.size, Bytes(zeros).first(round_up(r.size, kLine) - r.size));
+            for (std::uint64_t done = 0; done < r.size;) {
+                if (piece.size() >= most) write();
+                const std::size_t had = piece.size(), more = std::min<std::uint64_t>(r.size - done, most - had);
+                piece.resize(had + more);
+                guarded_copy(piece.data() + had, media, r.offset + done, more, "transaction");
+                done += more;
+            }
+            piece.resize(r.data + round_up(r.size, kLine) - written);
         }
-        const std::uint64_t at = staged.state_->extent.offset;
-        std::uint32_t crc = crc32c(head.data(), head.size());
-        guarded_read(media, at + start, size - start, "transaction",
-                     [&]() noexcept { crc = crc32c(media.data() + at + start, size - start, crc); });
+        write();
         std::memcpy(head.data() + offsetof(JournalHeader, crc), &crc, sizeof crc);
         staged.write(0, head);
         prepared = prepare(name, std::move(staged));
@@ -305,7 +320,6 @@ void ShelfCore::plan_transaction(TransactionState& tx, std::uint64_t now) {
         } else {
             Entry entry = change.prepared->entry;
             entry.sequence = catalogue_->sequence() + 1;
-            if (existed) entry.created_ns = old.fixed.created_ns;
             entry.modified_ns = now;
             plan.take(entry);
             builder_.put(entry, name, change.prepared->type, change.prepared->value, !existed);
@@ -339,11 +353,7 @@ void ShelfCore::commit(TransactionState& tx) {
         }
     }
     // Before the commit that says they count.
-    guarded([&] {
-        for (const Extent& e : stored)
-            if (e.size != 0) parts_.data->flush(e.offset, e.size);
-        if (!stored.empty()) parts_.data->drain();
-    });
+    flush_all(std::move(stored));
     std::map<std::string, TransactionState::Change, std::less<>> done;  // destroyed behind the lock
     const auto lock = exclusive();
     require_writable();

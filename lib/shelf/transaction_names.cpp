@@ -79,7 +79,8 @@ std::uint64_t ShelfCore::count_seen() const {
     }
     TransactionState& tx = *tx_;
     if (!tx.counted || tx.counted_at != catalogue_->sequence()) {
-        tx.more = -static_cast<std::int64_t>(tx.journals);
+        tx.more = 0;
+        for (std::uint32_t n = 0; catalogue_->find(journal_name(n), entry); ++n) --tx.more;
         for (const auto& [name, change] : tx.changes)
             tx.more += (change.what != TransactionState::Change::erased ? 1 : 0) - (catalogue_->find(name, entry) ? 1 : 0);
         tx.counted = true;
@@ -105,7 +106,10 @@ void ShelfCore::drop(Prepared& p) noexcept {
 void ShelfCore::set_change(std::string_view name, std::unique_ptr<Prepared>& prepared, std::unique_ptr<Prepared>& old) {
     EntryView entry;
     TransactionState& tx = own_transaction();
-    if (look_up(name, entry)) Planner::require_unsealed("put", name, entry.fixed);
+    if (look_up(name, entry)) {
+        Planner::require_unsealed("put", name, entry.fixed);
+        prepared->entry.created_ns = entry.fixed.created_ns;
+    }
     auto& change = tx.changes[std::string(name)];
     old = std::move(change.prepared);
     if (old) drop(*old);

@@ -296,6 +296,9 @@ bool CrashRun::transaction(const std::vector<TransactionOp>& ops, bool commit) {
             next.erase(op.to);
             node.key() = op.to;
             next.insert(std::move(node));
+        } else if (op.what == Op::append) {
+            std::vector<std::byte>& all = next.at(op.name).bytes;
+            all.insert(all.end(), values.back().bytes.begin(), values.back().bytes.end());
         } else {
             // All that takes part is durable in the end, also what was stored before.
             Value& value = next.at(op.name);
@@ -317,6 +320,8 @@ bool CrashRun::transaction(const std::vector<TransactionOp>& ops, bool commit) {
                 shelf_.erase(op.name);
             } else if (op.what == Op::rename) {
                 shelf_.rename(op.name, op.to, true);
+            } else if (op.what == Op::append) {
+                shelf_.append(op.name, values[i].bytes);
             } else {
                 View view = shelf_.get(op.name, Access::write);
                 if (op.whole) tx.add(op.name);

@@ -105,10 +105,10 @@ public:
     };
     bool batch(const std::vector<BatchOp>& ops);
     struct TransactionOp {
-        enum { put, erase, rename, store } what;
+        enum { put, erase, rename, store, append } what;
         std::string name;
         std::string to;
-        std::uint64_t size = 0;    // of the value, or of what is stored
+        std::uint64_t size = 0;    // of the value, or of what is stored or appended
         std::uint64_t offset = 0;  // store
         bool whole = false;        // store: all of the blob takes part, not just these bytes
     };

@@ -115,6 +115,9 @@ const std::vector<Step>& steps() {
                             {TxOp::put, "q", "", 30},
                             {TxOp::rename, "z", "r", 0}}, true);
              c.transaction({{TxOp::erase, "p", "", 0}, {TxOp::rename, "r", "z", 0}, {TxOp::rename, "q", "r", 0}}, true);
+             // To what it has put itself: in its extent, to a larger one, in that. 604 bytes are never an array of 8.
+             c.transaction({{TxOp::put, "p", "", 604}, {TxOp::append, "p", "", 20}, {TxOp::append, "p", "", 700},
+                            {TxOp::append, "p", "", 61}}, true);
          }},
         {"rollback", [](CrashRun& c) {
              c.put("y", 5000);

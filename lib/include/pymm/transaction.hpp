@@ -33,8 +33,8 @@ namespace pymm {
 /// One transaction at a time in a shelf. If the thread that has one begins another, that belongs to it: its commit()
 /// is one of the outer one; when it is rolled back, or dropped, the outer one can only be rolled back.
 ///
-/// Dropped without a commit, it is rolled back (an error is logged then; the shelf is read-only after it). So it is when
-/// the shelf is closed. Movable, not copyable; belongs to one thread.
+/// Dropped without a commit, it is rolled back (if that fails, it is logged, and the shelf is read-only from then on). So it
+/// is when the shelf is closed. Movable, not copyable; belongs to one thread.
 class Transaction {
 public:
     Transaction() noexcept = default;
