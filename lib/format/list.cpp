@@ -196,7 +196,11 @@ TreeNode LinkedList::element(std::uint64_t leaf, std::uint64_t head, std::uint64
     const Item slot{head, value};
     if (slot.is_tree()) {
         const TreeNode root = Tree(bytes_.subspan(slot.value, slot.size())).root();
-        if (slot.tag() == kListTree) return root;
+        if (slot.tag() == kListTree) {
+            if (root.kind() < TreeKind::list || root.kind() > TreeKind::ordered_dict)
+                corrupt(slot.value, "this tree should be a list, tuple or dict");
+            return root;
+        }
         if (root.kind() != TreeKind::list || root.size() != 1) corrupt(slot.value, "this tree should be a list of one element");
         return root.at(0);
     }

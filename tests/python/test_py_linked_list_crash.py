@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+import test_py_trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -369,6 +370,19 @@ def test_forged_bytes_under_right_checksums(shelf, data):
         read_all(sealed(forged))
     except (pymm.CorruptError, pymm.VersionError):
         pass
+
+
+def test_an_object_where_a_container_should_be(shelf):
+    """Containers only are trees in a list: an object's tag is damage, not a class that nobody has."""
+    shelf.l = pymm.linked_list([["pandas.Series", {"a": 1}]])
+    forged = bytes_of(shelf, "l")
+    at = forged.index(b"PYMMTREE")
+    (size,) = struct.unpack_from("<Q", forged, at + 16)
+    tree = forged[at : at + size]
+    assert tree[32] == 16
+    tree[32] = 20
+    forged[at : at + size] = test_py_trees.sealed(tree)
+    assert refused(forged)
 
 
 def test_values_that_are_used_several_times(shelf):

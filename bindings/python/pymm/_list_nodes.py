@@ -194,6 +194,8 @@ class Version:
         head, offset = tree.root
         tree.check_container(_tree.ROOT, head, offset, 0)
         if tag == TREE:
+            if head & 0xFF not in _tree.classes:
+                raise self.corrupt(value, "this tree should be a list, tuple or dict")
             return _tree.classes[head & 0xFF](tree, offset, head >> 8, 0)
         if head != 1 << 8 | _tree.LIST:
             raise self.corrupt(value, "this tree should be a list of one element")
