@@ -8,6 +8,7 @@
 
 #include <pymm/tree.hpp>
 
+#include "format/entry.hpp"
 #include "format/layout.hpp"
 #include "format/type_codec.hpp"
 
@@ -16,8 +17,6 @@ namespace pymm {
 using namespace format;
 
 namespace {
-
-std::uint64_t round_up(std::uint64_t n, std::uint64_t unit) { return (n + unit - 1) / unit * unit; }
 
 // Beyond what the catalogue keeps in itself, where nothing is aligned.
 constexpr std::uint64_t kOutside = kMaxInline + 1;
