@@ -319,3 +319,15 @@ def test_killed_while_appending(namespace, after):
         assert np.array_equal(new, expected)
         s.close()
         assert pymm.fsck(namespace, "test").exit_code == 0
+
+
+def test_padding_of_structures_is_zero(shelf):
+    """What NumPy leaves there is whatever the heap held."""
+    dtype = np.dtype([("a", "i1"), ("b", "f8")], align=True)
+    shelf.r = pymm.ndarray((0,), dtype=dtype, maxshape=(None,))
+    soiled = np.full(64 * dtype.itemsize, 0xAB, np.uint8).view(dtype)
+    soiled["a"], soiled["b"] = 1, 2
+    shelf.r.append(soiled[::2])
+    shelf.r.append([(1, 2.0)] * 32)
+    bytes_of_rows = np.asarray(shelf.r).view(np.uint8).reshape(64, dtype.itemsize)
+    assert (shelf.r["a"] == 1).all() and (shelf.r["b"] == 2).all() and not bytes_of_rows[:, 1:8].any()

@@ -120,6 +120,18 @@ def test_for_one_variable(namespace):
             pymm.pickled.load(s, "absent")
 
 
+class Fussy:
+    def __reduce__(self):
+        return {}.__getitem__, ("nowhere",)
+
+
+def test_a_key_error_in_it_is_its_own(trusted):
+    trusted.x = pymm.pickled(Fussy())
+    with pytest.raises(KeyError, match="nowhere"):
+        trusted.x
+    assert not hasattr(trusted, "absent")
+
+
 def test_opened_again_it_is_as_it_was(namespace):
     first = pymm.shelf("test", pmem_path=namespace, size_mb=16)
     for allow, result in ((None, False), (True, True), (None, True), (False, False)):
@@ -132,6 +144,14 @@ def test_opened_again_it_is_as_it_was(namespace):
         else:
             assert result
     first.close()
+    with pymm.shelf("test", pmem_path=namespace, allow_pickle=True) as s:
+        s.x, s.y = pymm.pickled({1}), np.arange(3)
+        y = s.y  # keeps the library's shelf open, and the object that is found again
+    assert pymm.shelf("test", pmem_path=namespace) is s
+    with pytest.raises(pymm.PickleRefused):
+        s.x
+    s.close()
+    del y
     with pymm.shelf("v", backend="mapstore", allow_pickle=True) as s:
         s.x = pymm.pickled({1})
         assert s.x == {1} and pymm.shelf("v", backend="mapstore") is s

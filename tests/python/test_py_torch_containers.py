@@ -78,6 +78,14 @@ def test_they_are_private_and_stay(shelf, reopen):
     assert (ones == 1).all() and (zeros == 5).all()
 
 
+def test_a_part_takes_its_container_s_place(twice, shelf):
+    shelf.d, shelf.l = {"w": torch.arange(1000.0)}, [torch.ones(3), 2]
+    shelf.d = shelf.d["w"]
+    shelf.l = shelf.l[0]
+    for s in twice():
+        assert torch.equal(s.d, torch.arange(1000.0)) and torch.equal(s.l, torch.ones(3))
+
+
 def test_gradients_are_asked_for_again(shelf):
     shelf.x = [torch.nn.Parameter(torch.ones(3)), torch.ones(3)]
     parameter, plain = shelf.x

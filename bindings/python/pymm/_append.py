@@ -126,7 +126,11 @@ def as_rows(rows: Any, dtype: np.dtype[Any], inner: tuple[int, ...]) -> npt.NDAr
         kind = "numbers" if not inner else f"rows of shape {inner}"
         raise ValueError(f"{kind} can be appended, one or an array of them; this has shape {array.shape}")
     if array.dtype == dtype:
-        return np.ascontiguousarray(array)
+        if dtype.names is None or (given and array.flags.c_contiguous):
+            return np.ascontiguousarray(array)
+        whole = np.zeros(array.shape, dtype)  # with it what pads structures, which NumPy leaves as it was in the heap
+        np.copyto(whole, array, casting="no")
+        return whole
     converted = None
     if dtype.names is None and dtype.kind in "SUV":
         # NumPy would cut what is too long, and write numbers as text.

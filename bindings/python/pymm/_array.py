@@ -13,6 +13,8 @@ from ._errors import CorruptError
 if TYPE_CHECKING:  # importing it takes as long as all of pymm
     import numpy.typing as npt
 
+MOST = 1 << 62  # bytes that a stride may skip
+
 _plain_view = np.ndarray.view
 
 
@@ -294,7 +296,7 @@ def _strides(shape: tuple[int, ...], itemsize: int, order: str) -> tuple[int, ..
     result, step = [], itemsize
     for extent in shape if order == "F" else reversed(shape):
         result.append(step)
-        step *= max(extent, 1)
+        step = min(step * max(extent, 1), MOST)  # the library refuses what overflows
     return tuple(result if order == "F" else reversed(result))
 
 

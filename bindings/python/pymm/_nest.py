@@ -172,6 +172,9 @@ class Plan:
         elif cls is float:
             _REAL.pack_into(self._meta, at, 8 << 8 | _values.REAL, value)
             return
+        elif cls is str:
+            self._data(at, _values.STRING, _values.text(value), value)
+            return
         if isinstance(value, _containers.Nested):
             # Read with a budget: what is damaged there ends here.
             value = value._nest()

@@ -283,7 +283,8 @@ def _categorical(parts: dict[str, Any]) -> Any:
 
 def _zoned(parts: dict[str, Any]) -> Any:
     data, zone = _one(part(parts, "data"), "M"), part(parts, "zone", str)
-    # pandas knows names, too, that are paths of files to be read.
+    # pandas knows names, too, that are paths of files to be read. A name that the system does not know is looked for in the
+    # package tzdata, which has data only.
     if not _ZONE.fullmatch(zone) or zone.startswith("dateutil"):
         raise _objects.Missing(f"{zone[:80]!r} is no name of a time zone")
     unit, count = np.datetime_data(data.dtype)

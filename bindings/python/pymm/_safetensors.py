@@ -122,6 +122,8 @@ def _entry(name: str, described: Any) -> Optional[Entry]:
         return None
     if not all(type(number) is int and 0 <= number < _MOST for number in (*shape, *offsets)) or offsets[0] > offsets[1]:
         return None
+    if math.prod(max(number, 1) for number in shape) >= _MOST >> 4:
+        return None  # strides in bytes would be out of range, be there no element
     return Entry(name, dtype, tuple(shape), offsets[0], offsets[1])
 
 
@@ -152,6 +154,8 @@ def _described(place: str, value: Any) -> tuple[str, tuple[int, ...], int, Any]:
         raise TypeError(f"{place}: {_nest.type_name(value)} cannot be in a safetensors file: tensors and arrays can")
     if text not in _NAMES:
         raise TypeError(f"{place}: a safetensors file has no elements of type {text}")
+    if _DTYPES[_NAMES[text]][1] != itemsize:
+        raise CorruptError(f"{place}: elements of type {text} have no {itemsize} bytes: restore it from a copy, or erase it")
     return _NAMES[text], shape, itemsize, memory
 
 

@@ -429,6 +429,7 @@ class shelf(_pymm.ShelfBase):
         self._state.saver.finish()
         with self._changing():
             self._forget_all()
+            self._state.allow_pickle = False  # whoever revives it has not been given leave
             self._state.handle.close()
 
     def __enter__(self) -> shelf:
@@ -459,7 +460,8 @@ class shelf(_pymm.ShelfBase):
             try:
                 return self._load(_store.check_name(name))
             except (KeyError, InvalidArgument):
-                pass
+                if name in self:  # unpickling it may raise anything
+                    raise
         raise AttributeError(f"shelf {self.name!r} has no variable {name!r}", name=name, obj=self)
 
     def _set_item(self, name: str, value: Any) -> None:
@@ -512,7 +514,7 @@ class shelf(_pymm.ShelfBase):
         value = self._value(block)
         # A read-only shelf may be changed by its writer at any time, so nothing of it is kept; nor are tables,
         # matrices and what was pickled: what somebody changes in one is no change of the variable.
-        changing = block.kind == _pickled.KIND or _objects.is_object(value)
+        changing = block.kind == _pickled.KIND or (block.kind == _values.TREE and _objects.is_object(value))
         if handle.writable and not _is_ours(type(self), name) and not changing:
             self._remember(name, value, stamp)
             # With every variable open, a name that is not in __dict__ does not exist.

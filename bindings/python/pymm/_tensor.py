@@ -120,7 +120,8 @@ def settles(owner: shelf, name: str, value: Any) -> bool:
         if not is_shelved(kept) or not kept._shares(value):
             return False
         block = kept._block
-    if block.name != name or not owner._state.handle.is_current(name, block):
+    # One in a container has the container's block.
+    if block.kind != KIND or block.name != name or not owner._state.handle.is_current(name, block):
         return False
     if not is_whole(value, block):
         raise made_here(

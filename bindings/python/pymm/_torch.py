@@ -9,7 +9,7 @@ from typing import Any, Optional, SupportsIndex
 
 import numpy as np
 
-from . import _pymm, _tensor
+from . import _array, _pymm, _tensor
 from ._errors import CorruptError, Error, ReadOnlyError, made_here
 
 # Not imported by name: type checkers must not want it, either.
@@ -54,8 +54,6 @@ _OWN: dict[Any, str] = {
 _TEXT: dict[Any, str] = {**_NUMPY, **_OWN}
 _DTYPE: dict[str, Any] = {text: dtype for dtype, text in _TEXT.items()}
 
-_MOST = 1 << 62  # bytes that a stride may skip
-
 
 # --- what comes back ----------------------------------------------------------------------------
 
@@ -82,8 +80,8 @@ class shelved_torch_tensor(torch.Tensor):  # type: ignore[misc, unused-ignore]
     in DRAM, and not kept. `requires_grad_()` holds for this object, as long as the shelf is open; what a tensor had
     when it was assigned is remembered, unless it was the result of recorded operations.
 
-    A tensor cannot be read-only. One of a shelf that was opened with mode='r', or of a sealed variable, has private
-    pages: what is stored to it stays in this process and is gone with it, and `persist()` raises ReadOnlyError.
+    A tensor cannot be read-only. One of a shelf that was opened with mode='r', of a sealed variable, or in a container,
+    has private pages: what is stored to it stays in this process and is gone with it, and `persist()` raises ReadOnlyError.
 
     The tensor stays valid whatever happens to its variable or shelf. Other memory cannot be given to it
     (`w.data = x`, `w.set_(x)`), nor another shape to the variable itself (`w.t_()`): assign to the variable.
@@ -209,8 +207,8 @@ class shelved_torch_tensor(torch.Tensor):  # type: ignore[misc, unused-ignore]
         if not self._block.writable:
             raise made_here(
                 ReadOnlyError,
-                f"tensor {self.name!r}: its shelf is open for reading, or the variable is sealed: what is stored to the "
-                "tensor stays in this process",
+                f"tensor {self.name!r}: its shelf is open for reading, the variable is sealed, or it is in a container: what is "
+                "stored to the tensor stays in this process",
             )
 
     def _persist(self, view: Any) -> None:
@@ -409,7 +407,7 @@ def store(target: Any, handle: _pymm.Handle, name: str, value: Any) -> None:
         if value.value is None:
             text = _text(value.dtype, name) + (_tensor.GRAD if grad else "")
             size = value.dtype.itemsize
-            strides = _strides(value.shape, size, value.order)
+            strides = _array._strides(value.shape, size, value.order)
             target.put_stage(name, handle.stage_tensor(text, size, value.shape, strides, True))
             return
         value = value.value
@@ -425,16 +423,16 @@ def _store_elements(target: Any, handle: _pymm.Handle, name: str, value: Any, te
     value = value.cpu().resolve_conj().resolve_neg()
     shape, size = tuple(value.shape), value.element_size()
     if value.numel() == 0:
-        target.put_tensor(name, b"", text, size, shape, _strides(shape, size, "C"))
+        target.put_tensor(name, b"", text, size, shape, _array._strides(shape, size, "C"))
         return
     address = value.data_ptr()
     if address == 0:
         raise TypeError(f"{name!r}: this tensor has no memory of its own: assign value.clone()")
     if value.is_contiguous():
         # Whatever stride a dimension of one element has.
-        order, strides, dense = None, _strides(shape, size, "C"), True
+        order, strides, dense = None, _array._strides(shape, size, "C"), True
     else:
-        if max(step * size for step in value.stride()) >= _MOST:
+        if max(step * size for step in value.stride()) >= _array.MOST:
             value = value.clone(memory_format=torch.contiguous_format)
             return _store_elements(target, handle, name, value, text)
         order = _order(shape, value.stride())
@@ -461,13 +459,13 @@ def elements(value: Any) -> _tensor.Elements:
         plain = value.detach().cpu().resolve_conj().resolve_neg()
         shape, size = tuple(plain.shape), plain.element_size()
         if plain.numel() == 0:
-            return _tensor.Elements(text, size, shape, _strides(shape, size, "C"), b"", None)
+            return _tensor.Elements(text, size, shape, _array._strides(shape, size, "C"), b"", None)
         if plain.data_ptr() == 0:
             raise TypeError("this tensor has no memory of its own: assign value.clone()")
         if not plain.is_contiguous() and _order(shape, plain.stride()) != plain.stride():
             plain = plain.clone(memory_format=torch.contiguous_format)
         if plain.is_contiguous():
-            strides = _strides(shape, size, "C")
+            strides = _array._strides(shape, size, "C")
         else:
             strides = tuple(step * size for step in plain.stride())
         memory = (ctypes.c_char * (plain.numel() * size)).from_address(plain.data_ptr())
@@ -507,14 +505,6 @@ def placed(value: Any, map_location: Any, copy: bool) -> Any:
     return moved.requires_grad_(grad)
 
 
-def _strides(shape: tuple[int, ...], itemsize: int, order: str) -> tuple[int, ...]:
-    result, step = [], itemsize
-    for extent in shape if order == "F" else reversed(shape):
-        result.append(step)
-        step = min(step * max(extent, 1), _MOST)  # the library refuses what overflows
-    return tuple(result if order == "F" else reversed(result))
-
-
 # --- recipes ------------------------------------------------------------------------------------
 
 
@@ -540,7 +530,7 @@ def recipe(data: Any, dtype: Any, strides: Any, order: str, requires_grad: Optio
         _text(kind, "recipe")
         if strides is not None:
             given = tuple(strides)
-            if given != tuple(step // kind.itemsize for step in _strides(shape, kind.itemsize, order)):
+            if given != tuple(step // kind.itemsize for step in _array._strides(shape, kind.itemsize, order)):
                 raise ValueError("a tensor on a shelf has no gaps: leave strides out, and use order='C' or 'F'")
     else:
         if strides is not None:

@@ -108,6 +108,8 @@ class Transaction:
             self._add(changes, block, interface["data"][0], variable.shape, variable.strides, variable.itemsize)
         elif _tensor.is_shelved(variable):
             block = _tensor.block_of(variable)
+            if not block.writable:
+                return  # on private pages, where nothing that is stored reaches the shelf
             size = variable.element_size()
             strides = tuple(stride * size for stride in variable.stride())
             self._add(changes, block, variable.data_ptr(), tuple(variable.shape), strides, size)

@@ -230,12 +230,9 @@ public:
         return info && info->id == id && info->sequence == sequence;
     }
 
-    /// (id, sequence, size) of what the blob is then.
-    py::tuple append(const std::string& name, py::handle data, std::optional<std::uint64_t> id,
-                     std::optional<std::uint64_t> size) {
+    void append(const std::string& name, py::handle data, std::optional<std::uint64_t> id, std::optional<std::uint64_t> size) {
         const Buffer buffer(data);
-        const BlobInfo info = unlocked([&] { return shelf_.append(name, buffer.bytes(), {id, size}); });
-        return py::make_tuple(info.id, info.sequence, info.size);
+        unlocked([&] { shelf_.append(name, buffer.bytes(), {id, size}); });
     }
 
     Stage stage(std::string dtype, std::uint32_t itemsize, std::vector<std::int64_t> shape, bool fortran,
