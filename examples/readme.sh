@@ -17,9 +17,10 @@ section 'Five minutes: Python' | sed -n 's/^>>> //p' >tour.py
 python tour.py
 {
     echo "import numpy as np, pymm; s = pymm.shelf('demo', pmem_path='$tour')"
+    section 'Arrays that grow' | sed -n 's/^>>> //p'
     section 'Lists, tuples and dicts' | sed -n 's/^>>> //p'
 } >containers.py
-[ "$(wc -l <containers.py)" -ge 3 ]
+[ "$(wc -l <containers.py)" -ge 6 ]
 python containers.py
 section 'Five minutes: C++' >all
 sed '/^c++ /,$d' all >tour.cpp

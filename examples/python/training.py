@@ -4,8 +4,8 @@ Usage: scripts/env python examples/python/training.py [DIRECTORY]
 
 The network learns scikit-learn's handwritten digits. Every few steps one line saves it, its optimizer and where it is in
 the data as a checkpoint on a shelf: one commit, so that a kill at any moment leaves the last checkpoint or the next,
-never a mixture. The training runs three times: undisturbed; killed with SIGKILL again and again, each time resumed
-from the shelf by a new process; and then both sets of weights are compared, bit by bit.
+never a mixture. The training runs twice: undisturbed; and killed with SIGKILL again and again, each time resumed from
+the shelf by a new process. Then model and optimizer of both are compared, bit by bit.
 """
 
 import os

@@ -3,8 +3,9 @@
 import json
 
 import numpy as np
-import pymm
 import pytest
+
+pymm = pytest.importorskip("pymm", reason="no Python module pymm: run through scripts/env")
 
 
 @pytest.fixture
