@@ -274,7 +274,8 @@ class Plan:
         if type(key) is not tuple:
             if isinstance(key, (np.str_, np.bytes_)) and key[-1:] in ("\0", b"\0"):
                 # It comes back without them, as another key.
-                raise _Refused(ValueError, f"key {_shown(whole)[1:-1]}: NumPy drops NULs at the end of its texts: give a plain str or bytes")
+                what = f"key {_shown(whole)[1:-1]}: NumPy drops NULs at the end of its texts"
+                raise _Refused(ValueError, f"{what}: give a plain str or bytes")
             if isinstance(key, (np.void, Constructor)) or not self._try_leaf(at, key):
                 what = f"key {_shown(whole)[1:-1]}: {type_name(key)}"
                 raise _Refused(TypeError, f"{what} is not supported as a key: numbers, str, bytes, None and tuples are")
