@@ -71,7 +71,7 @@ TEST_CASE("the sparse encoding gives back what went in, and takes anything") {
 
 TEST_CASE("the corpus holds what the specimens are") {
     const std::vector<Input> corpus = inputs("corpus");
-    for (const Specimen& s : {fresh_specimen(), small_specimen(), checksum_specimen(), open_specimen()}) {
+    for (const Specimen& s : corpus_specimens()) {
         CAPTURE(s.name);
         const auto found = std::find_if(corpus.begin(), corpus.end(), [&](const Input& i) { return i.name == s.name; });
         REQUIRE(found != corpus.end());

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "check/checker.hpp"
+#include "format/names.hpp"
 #include "sim/image_shelf.hpp"
 #include "sim/ram_media.hpp"
 #include "specimen/anatomy.hpp"
@@ -46,7 +47,8 @@ Shelf open(ShelfImage& image, sim::SimLocks& locks, Mode mode) {
 
 TEST_CASE("golden images read as they were written") {
     std::array<std::uint64_t, static_cast<std::size_t>(Part::count)> parts{};
-    std::uint64_t sealed = 0;
+    std::uint64_t sealed = 0, with_journals = 0;
+    std::set<Kind> kinds;
     for (fs::path path : images()) {
         CAPTURE(path.filename().string());
         const std::string encoded = contents(path);
@@ -57,7 +59,15 @@ TEST_CASE("golden images read as they were written") {
             sim::SimLocks locks;
             const Shelf shelf = open(image, locks, mode);
             CHECK(manifest_of(shelf) == want);
-            for (const BlobInfo& info : shelf.list()) sealed += info.sealed;
+            for (const BlobInfo& info : shelf.list()) {
+                sealed += info.sealed;
+                kinds.insert(info.type.kind);
+            }
+            sim::inspect_shelf(shelf, [&](Catalogue& catalogue) {
+                format::EntryView entry;
+                with_journals += catalogue.find(format::journal_name(1), entry);
+                CHECK((mode == Mode::read_only || !catalogue.find(format::journal_name(0), entry)));
+            });
         }
         const Anatomy anatomy = dissect(image);
         for (const Part p : anatomy.map) ++parts[static_cast<std::size_t>(p)];
@@ -84,4 +94,7 @@ TEST_CASE("golden images read as they were written") {
         CHECK(parts[i] != 0);
     }
     CHECK(sealed != 0);
+    CHECK(with_journals == 1);
+    for (const Kind kind : {Kind::ndarray, Kind::scalar, Kind::string, Kind::tree, Kind::pickled, Kind::linked_list})
+        CHECK(kinds.contains(kind));
 }

@@ -15,117 +15,17 @@
 #include "format/crc32c.hpp"
 #include "format/layout.hpp"
 #include "format/list.hpp"
+#include "list_maker.hpp"
 #include "scratch.hpp"
 
 using namespace pymm;
 using namespace pymm::format;
-using pymm::test::Scratch;
+using namespace pymm::test;
 
 namespace {
 
 using Bytes = std::vector<std::byte>;
-using Item = std::pair<std::uint64_t, std::uint64_t>;
-
-/// Makes lists as a writer does, and such as none does.
-class Maker {
-public:
-    Bytes bytes;
-    bool forged = false;
-    std::mt19937_64 random;
-
-    static Item integer(std::int8_t value) { return {1 << 8 | 4, static_cast<std::uint8_t>(value)}; }
-    Item text(std::string_view text) {
-        align(8);
-        const std::uint64_t at = bytes.size();
-        const auto data = std::as_bytes(std::span(text));
-        put(crc32c(data.data(), data.size()));
-        bytes.insert(bytes.end(), data.begin(), data.end());
-        return {text.size() << 8 | 2, at};
-    }
-    /// A tree: [7].
-    Item tree(unsigned tag) {
-        align(64);
-        const std::uint64_t at = bytes.size();
-        struct {
-            TreeHeader header{};
-            Item slot = integer(7);
-        } tree;
-        tree.header = {kTreeMagic, kTreeVersion, 0, 68, 64, {16, {1}, 48}};
-        tree.header.crc = crc32c(&tree.header, sizeof tree.header);
-        const auto data = std::as_bytes(std::span(&tree, 1));
-        bytes.insert(bytes.end(), data.begin(), data.end());
-        put(crc32c(data.data(), data.size()));
-        return {std::uint64_t{68} << 8 | tag, at};
-    }
-    /// The child that stands for it.
-    Item node(unsigned level, std::vector<Item> items) {
-        align(8);
-        std::uint64_t count = 0;
-        for (const Item& item : items) count += level == 0 ? 1 : item.second;
-        ListNode node{0, static_cast<std::uint16_t>(level), static_cast<std::uint16_t>(items.size()), bytes.size()};
-        if (forged) forge(node.items), forge(node.level), forge(node.offset);
-        for (Item& item : items)
-            if (forged) forge(item.first), forge(item.second);
-        const std::uint64_t at = bytes.size();
-        node.crc = crc32c(items.data(), sizeof(Item) * items.size(), crc32c(&node, sizeof node));
-        put(node);
-        for (const Item& item : items) put(item.first), put(item.second);
-        return {at, count};
-    }
-    Bytes finish(Item top, unsigned level) {
-        align(64);
-        ListRoot root{};
-        root = {kListMagic, kListVersion, 0, bytes.size() + sizeof root, top.second, top.first, 0, level, {}};
-        if (forged) forge(root.count), forge(root.top), forge(root.level);
-        root.crc = crc32c(&root, sizeof root);
-        put(root);
-        return bytes;
-    }
-    /// Any number of elements.
-    Bytes list(std::vector<Item> items) {
-        unsigned level = 0;
-        if (items.empty()) return finish({0, 0}, 0);
-        while (items.size() > kListFanout) {
-            std::vector<Item> above;
-            for (std::size_t at = 0; at < items.size(); at += kListFanout) {
-                const auto first = items.begin() + static_cast<std::ptrdiff_t>(at);
-                above.push_back(node(level, {first, first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(
-                                                                kListFanout, items.size() - at))}));
-            }
-            items = above;
-            ++level;
-        }
-        return finish(node(level, items), level);
-    }
-
-private:
-    void align(std::size_t unit) { bytes.resize((bytes.size() + unit - 1) / unit * unit); }
-    template <class T>
-    void put(const T& value) {
-        const auto data = std::as_bytes(std::span(&value, 1));
-        bytes.insert(bytes.end(), data.begin(), data.end());
-    }
-    template <class T>
-    void forge(T& value) {
-        if (random() % 30 != 0) return;
-        switch (random() % 4) {
-            case 0: value = static_cast<T>(random()); break;
-            case 1: value = static_cast<T>(value + random() % 32 - 16); break;
-            case 2: value = static_cast<T>(random() % (bytes.size() + 64) / 8 * 8); break;
-            default: value = static_cast<T>(random() % 300 << 8 | random() % 36); break;
-        }
-    }
-};
-
-std::vector<Item> sample(Maker& m, std::size_t count) {
-    std::vector<Item> items;
-    for (std::size_t i = 0; i < count; ++i) {
-        if (i % 10 == 3) items.push_back(m.text("a text of more than eight bytes, number " + std::to_string(i)));
-        else if (i % 50 == 7) items.push_back(m.tree(i % 100 == 7 ? kListTree : kListLeaf));
-        else items.push_back(Maker::integer(static_cast<std::int8_t>(i % 100)));
-    }
-    return items;
-}
+using Item = ListMaker::Item;
 
 /// Everything that there is to see, as text; ends, and reads nothing outside, for the sanitizer to see.
 std::string seen(const Bytes& bytes) {
@@ -165,8 +65,8 @@ bool refused(const Bytes& bytes) {
 TEST_CASE("elements are found by their number, on every level") {
     for (const std::size_t count : {0u, 1u, 2u, 32u, 33u, 1024u, 1025u, 3000u}) {
         CAPTURE(count);
-        Maker m;
-        const Bytes bytes = m.list(sample(m, count));
+        ListMaker m;
+        const Bytes bytes = m.list(sample_elements(m, count));
         const LinkedList list{std::span(bytes)};
         REQUIRE(list.size() == count);
         CHECK(list_problem(bytes) == nullptr);
@@ -191,8 +91,8 @@ TEST_CASE("elements are found by their number, on every level") {
 }
 
 TEST_CASE("every flipped byte is noticed, and every other length") {
-    Maker m;
-    const Bytes sound = m.list(sample(m, 60));
+    ListMaker m;
+    const Bytes sound = m.list(sample_elements(m, 60));
     const std::string all = seen(sound);
     for (std::size_t at = 0; at < sound.size(); ++at) {
         Bytes bytes = sound;
@@ -206,9 +106,9 @@ TEST_CASE("every flipped byte is noticed, and every other length") {
 TEST_CASE("forged numbers under right checksums: an answer or CorruptError") {
     unsigned refusals = 0;
     for (unsigned seed = 0; seed < 3000; ++seed) {
-        Maker m;
+        ListMaker m;
         m.random.seed(seed);
-        std::vector<Item> items = sample(m, 40 + seed % 90);
+        std::vector<Item> items = sample_elements(m, 40 + seed % 90);
         m.forged = true;
         refusals += refused(m.list(items));
     }
@@ -216,7 +116,7 @@ TEST_CASE("forged numbers under right checksums: an answer or CorruptError") {
 }
 
 TEST_CASE("values that are used several times are refused, where all are wanted") {
-    Maker m;
+    ListMaker m;
     const Item text = m.text(std::string(4000, 'x'));
     const Bytes bytes = m.list(std::vector<Item>(100, text));
     CHECK(list_problem(bytes) != nullptr);
@@ -227,8 +127,8 @@ TEST_CASE("values that are used several times are refused, where all are wanted"
 }
 
 TEST_CASE("a later version is refused, which is no damage") {
-    Maker m;
-    Bytes bytes = m.list(sample(m, 3));
+    ListMaker m;
+    Bytes bytes = m.list(sample_elements(m, 3));
     const std::uint32_t version = 2;
     std::memcpy(bytes.data() + bytes.size() - sizeof(ListRoot) + offsetof(ListRoot, version), &version, 4);
     CHECK_THROWS_AS(LinkedList{std::span(bytes)}, VersionError);
@@ -248,11 +148,11 @@ TEST_CASE("on a shelf: what is appended makes the next version, and a scrub find
     BlobInfo info;
     {
         Shelf s = ns.create("s", {.capacity = 8 << 20});
-        Maker m;
-        const Bytes first = m.list(sample(m, 100));
+        ListMaker m;
+        const Bytes first = m.list(sample_elements(m, 100));
         s.put("l", first, Type::value(Kind::linked_list));
         const View old = s.get("l");
-        const Bytes second = m.list(sample(m, 200));
+        const Bytes second = m.list(sample_elements(m, 200));
         s.append("l", std::span(second).subspan(first.size()), {{}, first.size()});
         CHECK(LinkedList(s.get("l").bytes()).size() == 200);
         CHECK(LinkedList(old.bytes()).size() == 100);

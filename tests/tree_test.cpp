@@ -12,112 +12,15 @@
 
 #include "format/layout.hpp"
 #include "format/type_codec.hpp"
+#include "tree_maker.hpp"
 
 using namespace pymm;
 using namespace pymm::format;
+using namespace pymm::test;
 
 namespace {
 
 using Bytes = std::vector<std::byte>;
-
-/// Makes trees as a writer does, and such as none does.
-class Maker {
-public:
-    Bytes meta = Bytes(sizeof(TreeHeader));
-    Bytes rest;
-
-    std::uint64_t reserve(std::size_t size) {
-        meta.resize((meta.size() + 7) / 8 * 8);
-        const std::uint64_t at = meta.size();
-        meta.resize(at + size);
-        return at;
-    }
-    void slot(std::uint64_t at, unsigned tag, std::uint64_t size, std::uint64_t value) {
-        const std::uint64_t head = size << 8 | tag;
-        std::memcpy(meta.data() + at, &head, 8);
-        std::memcpy(meta.data() + at + 8, &value, 8);
-    }
-    void integer(std::uint64_t at, std::int8_t value) { slot(at, 4, 1, static_cast<std::uint8_t>(value)); }
-    void text(std::uint64_t at, std::string_view text) {
-        if (text.size() <= 8) {
-            std::uint64_t value = 0;
-            std::memcpy(&value, text.data(), text.size());
-            return slot(at, 2, text.size(), value);
-        }
-        const std::uint64_t place = meta.size();
-        const auto bytes = std::as_bytes(std::span(text));
-        meta.insert(meta.end(), bytes.begin(), bytes.end());
-        slot(at, 2, text.size(), place);
-    }
-    std::uint64_t container(std::uint64_t at, unsigned tag, std::uint64_t count) {
-        const std::uint64_t place = reserve(count * (tag == kTreeDict || tag == kTreeOrderedDict ? 40 : 16));
-        slot(at, tag, count, count == 0 ? 0 : place);
-        return place;
-    }
-    /// A dict of texts and small numbers.
-    void dict(std::uint64_t at, const std::vector<std::string>& keys) {
-        const std::uint64_t place = container(at, kTreeDict, keys.size());
-        std::vector<std::uint64_t> words;
-        for (std::size_t i = 0; i < keys.size(); ++i) {
-            text(place + 32 * i, keys[i]);
-            integer(place + 32 * i + 16, static_cast<std::int8_t>(i));
-            const std::string hashed = "\2" + keys[i];
-            words.push_back(std::uint64_t{tree_checksum(std::as_bytes(std::span(hashed)))} << 32 | i);
-        }
-        std::sort(words.begin(), words.end());
-        if (!words.empty()) std::memcpy(meta.data() + place + 32 * keys.size(), words.data(), 8 * words.size());
-    }
-    /// An array; the data is to follow in `rest`.
-    void array(std::uint64_t at, const Type& type, std::uint64_t offset, std::uint64_t size) {
-        const std::size_t described = encoded_type_size(type);
-        const std::uint64_t place = reserve(16 + described);
-        std::memcpy(meta.data() + place, &offset, 8);
-        std::memcpy(meta.data() + place + 8, &size, 8);
-        encode_type(type, meta.data() + place + 16);
-        slot(at, static_cast<unsigned>(type.kind), 16 + described, place);
-    }
-    Bytes finish() {
-        reserve(0);
-        const std::uint64_t end = meta.size(), blocks = (end + 4095) / 4096;
-        Bytes tree(end + 4 * blocks);
-        if (!rest.empty()) tree.resize((tree.size() + 63) / 64 * 64);
-        tree.insert(tree.end(), rest.begin(), rest.end());
-        TreeHeader header{};
-        header.magic = kTreeMagic;
-        header.version = kTreeVersion;
-        header.size = tree.size();
-        header.meta = end;
-        std::memcpy(&header.root, meta.data() + offsetof(TreeHeader, root), 16);
-        header.crc = tree_checksum(std::as_bytes(std::span(&header, 1)));
-        std::memcpy(meta.data(), &header, sizeof header);
-        std::copy(meta.begin(), meta.end(), tree.begin());
-        for (std::uint64_t k = 0; k < blocks; ++k) {
-            const std::uint32_t crc =
-                tree_checksum(std::span(meta).subspan(4096 * k, std::min<std::uint64_t>(4096, end - 4096 * k)));
-            std::memcpy(tree.data() + end + 4 * k, &crc, 4);
-        }
-        return tree;
-    }
-};
-
-constexpr std::uint64_t kRoot = offsetof(TreeHeader, root);
-
-/// [7, "text", {"alpha": 0, "longer than eight": 1}, array([1., 2.]), None]
-Bytes sample() {
-    Maker m;
-    const std::uint64_t at = m.container(kRoot, kTreeList, 5);
-    m.integer(at, 7);
-    m.text(at + 16, "text");
-    m.dict(at + 32, {"alpha", "longer than eight"});
-    const double elements[] = {1, 2};
-    const auto bytes = std::as_bytes(std::span(elements));
-    m.rest.assign(bytes.begin(), bytes.end());
-    m.slot(at + 64, 8, 0, 0);
-    // The rest starts behind the metadata and one checksum; the description of the array has 27 bytes and 16.
-    const std::uint64_t end = (m.meta.size() + 7) / 8 * 8 + 48;
-    m.array(at + 48, Type::array("<f8", 8, {2}), (end + 4 + 63) / 64 * 64, 16);
-    return m.finish();
-}
 
 /// Everything that there is to see, as text; ends, and reads nothing outside, for the sanitizer to see.
 std::string seen(const Bytes& bytes) {
@@ -151,7 +54,7 @@ bool refused(const Bytes& bytes) {
 }  // namespace
 
 TEST_CASE("a tree gives back what it was made of") {
-    const Bytes bytes = sample();
+    const Bytes bytes = sample_tree();
     const TreeNode root = Tree(bytes).root();
     REQUIRE(root.kind() == TreeKind::list);
     REQUIRE(root.size() == 5);
@@ -186,8 +89,8 @@ TEST_CASE("a tree gives back what it was made of") {
 TEST_CASE("a dict of many keys finds each of them, and no other") {
     std::vector<std::string> keys;
     for (int i = 0; i < 1000; ++i) keys.push_back("key " + std::to_string(i));
-    Maker m;
-    m.dict(kRoot, keys);
+    TreeMaker m;
+    m.dict(kTreeRoot, keys);
     const Bytes bytes = m.finish();
     const TreeNode dict = Tree(bytes).root();
     for (int i = 0; i < 1000; ++i) {
@@ -201,8 +104,8 @@ TEST_CASE("a dict of many keys finds each of them, and no other") {
 
 TEST_CASE("an object has a name and a dict of parts, and nothing else") {
     const auto made = [](unsigned first, unsigned second, std::uint64_t count) {
-        Maker m;
-        const std::uint64_t list = m.container(kRoot, kTreeList, 1), at = m.reserve(48);
+        TreeMaker m;
+        const std::uint64_t list = m.container(kTreeRoot, kTreeList, 1), at = m.reserve(48);
         m.slot(list, kTreeObject, count, at);
         if (first == 2) m.text(at, "pandas.Series");
         else m.slot(at, first, 0, 0);
@@ -288,7 +191,7 @@ TEST_CASE("what a writer lays out is read again") {
 }
 
 TEST_CASE("every bit of the metadata counts: a flipped one is an error, or changes nothing") {
-    const Bytes sound = sample();
+    const Bytes sound = sample_tree();
     const std::string expected = seen(sound);
     std::uint64_t meta;
     std::memcpy(&meta, sound.data() + offsetof(TreeHeader, meta), 8);
@@ -304,7 +207,7 @@ TEST_CASE("every bit of the metadata counts: a flipped one is an error, or chang
 }
 
 TEST_CASE("a tree that was cut off is refused at every length") {
-    Bytes bytes = sample();
+    Bytes bytes = sample_tree();
     while (!bytes.empty()) {
         bytes.pop_back();
         CHECK(refused(bytes));
@@ -313,8 +216,8 @@ TEST_CASE("a tree that was cut off is refused at every length") {
 
 TEST_CASE("forged slots with right checksums are refused") {
     const auto forged = [](unsigned tag, std::uint64_t size, std::uint64_t value) {
-        Maker m;
-        const std::uint64_t at = m.container(kRoot, kTreeList, 2);
+        TreeMaker m;
+        const std::uint64_t at = m.container(kTreeRoot, kTreeList, 2);
         m.integer(at, 1);
         m.slot(at + 16, tag, size, value);
         return m.finish();
@@ -339,9 +242,9 @@ TEST_CASE("forged slots with right checksums are refused") {
 
 TEST_CASE("forged arrays with right checksums are refused") {
     const auto forged = [](const Type& type, std::uint64_t offset, std::uint64_t size) {
-        Maker m;
+        TreeMaker m;
         m.rest.resize(256);
-        m.array(m.container(kRoot, kTreeList, 1), type, offset, size);
+        m.array(m.container(kTreeRoot, kTreeList, 1), type, offset, size);
         return m.finish();
     };
     const Type type = Type::array("<f8", 8, {2, 2});
@@ -364,8 +267,8 @@ TEST_CASE("forged arrays with right checksums are refused") {
 
 TEST_CASE("parts that are used several times do not make a reader endless") {
     // Each list holds the next one ten times: 10^90 elements in 14 KiB.
-    Maker m;
-    std::uint64_t at = m.container(kRoot, kTreeList, 10);
+    TreeMaker m;
+    std::uint64_t at = m.container(kTreeRoot, kTreeList, 10);
     for (int depth = 1; depth < 90; ++depth) {
         const std::uint64_t next = m.reserve(160);
         for (std::uint64_t i = 0; i < 10; ++i) m.slot(at + 16 * i, kTreeList, 10, next);
@@ -375,8 +278,8 @@ TEST_CASE("parts that are used several times do not make a reader endless") {
     CHECK(refused(m.finish()));
 
     // A hundred texts that are the same half of the tree.
-    Maker n;
-    const std::uint64_t texts = n.container(kRoot, kTreeList, 100);
+    TreeMaker n;
+    const std::uint64_t texts = n.container(kTreeRoot, kTreeList, 100);
     const std::uint64_t place = n.reserve(2000);
     for (std::uint64_t i = 0; i < 100; ++i) n.slot(texts + 16 * i, 3, 2000, place);
     CHECK(refused(n.finish()));
@@ -384,8 +287,8 @@ TEST_CASE("parts that are used several times do not make a reader endless") {
 
 TEST_CASE("a hundred containers within each other are read, one more is refused") {
     for (const int depth : {100, 101}) {
-        Maker m;
-        std::uint64_t at = kRoot;
+        TreeMaker m;
+        std::uint64_t at = kTreeRoot;
         for (int i = 0; i < depth; ++i) at = m.container(at, i % 2 != 0 ? kTreeList : kTreeTuple, 1);
         m.integer(at, 1);
         CHECK(refused(m.finish()) == (depth == 101));
@@ -394,14 +297,14 @@ TEST_CASE("a hundred containers within each other are read, one more is refused"
 
 TEST_CASE("what cannot be a key is refused, and an index may say anything") {
     for (const unsigned tag : {16u, 18u, 19u, 20u}) {
-        Maker m;
-        const std::uint64_t at = m.container(kRoot, kTreeDict, 1);
+        TreeMaker m;
+        const std::uint64_t at = m.container(kTreeRoot, kTreeDict, 1);
         m.slot(at, tag, 0, 0);
         m.integer(at + 16, 1);
         CHECK(refused(m.finish()));
     }
-    Maker m;
-    m.dict(kRoot, {"alpha", "b"});
+    TreeMaker m;
+    m.dict(kTreeRoot, {"alpha", "b"});
     std::uint64_t word;
     const std::uint64_t index = sizeof(TreeHeader) + 64;
     for (const std::uint64_t number : {std::uint64_t{2}, std::uint64_t{0xffffffff}}) {
@@ -416,8 +319,8 @@ TEST_CASE("what cannot be a key is refused, and an index may say anything") {
 
 TEST_CASE("arbitrary metadata under right checksums: an answer or an error") {
     REQUIRE(rc::check([](const std::vector<std::uint8_t>& raw) {
-        Maker m;
-        m.container(kRoot, *rc::gen::element(16u, 17u, 18u, 19u, 20u), *rc::gen::inRange(0u, 20u));
+        TreeMaker m;
+        m.container(kTreeRoot, *rc::gen::element(16u, 17u, 18u, 19u, 20u), *rc::gen::inRange(0u, 20u));
         for (std::size_t i = 0; i < raw.size(); ++i) {
             // Plausible numbers, or nothing but the first check is ever met.
             const std::size_t at = sizeof(TreeHeader) + i * 8;

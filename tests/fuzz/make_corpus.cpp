@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "usage: make_corpus FOLDER\n");
         return 2;
     }
-    for (const Specimen& s : {fresh_specimen(), small_specimen(), checksum_specimen(), open_specimen()}) {
+    for (const Specimen& s : corpus_specimens()) {
         const std::vector<std::byte> bytes = encode_sparse(s.image);
         std::ofstream out(std::string(argv[1]) + "/" + s.name, std::ios::binary);
         out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));

@@ -61,10 +61,35 @@ private:
         add(image_.map, kLivePageOffset, sizeof(LivePage));
         add(image_.data, 0, sizeof(DataHeader));
         for (std::uint64_t at = kDataStart; at + sizeof(ExtentHeader) <= image_.data.size(); at += kLine) {
+            contents(at);
             const auto header = load<ExtentHeader>(at);
             if (header.magic != kExtentMagic) continue;
             add(image_.data, at, sizeof header);
             add(image_.data, at + sizeof header, std::min<std::uint64_t>(header.name_size + std::uint64_t{header.type_size}, 2000));
+        }
+    }
+
+    /// Structures in the data of blobs.
+    void contents(std::uint64_t at) {
+        switch (load<std::uint64_t>(at)) {
+            case kTreeMagic: {
+                const auto header = load<TreeHeader>(at);
+                add(image_.data, at, sizeof header);
+                add(image_.data, at + sizeof header, std::min<std::uint64_t>(header.meta, 2000));
+                break;
+            }
+            case kListMagic:
+                add(image_.data, at, sizeof(ListRoot));
+                for (std::uint64_t back = kLine; back <= std::min<std::uint64_t>(at, 512); back += kLine)  // nodes, mostly
+                    add(image_.data, at - back, kLine);
+                break;
+            case kJournalMagic: {
+                const auto header = load<JournalHeader>(at);
+                add(image_.data, at, sizeof header);
+                add(image_.data, at + sizeof header, sizeof(JournalRange) * std::min<std::uint64_t>(header.ranges, 16));
+                break;
+            }
+            default: break;
         }
     }
 

@@ -15,8 +15,8 @@ using namespace pymm::test;
 namespace {
 
 /// Written to once more and closed: runs and a clean, empty log.
-Specimen closed(Specimen s) {
-    s.name = "closed";
+Specimen closed(Specimen s, const char* name) {
+    s.name = name;
     sim::SimLocks locks;
     auto spans = s.image.spans();
     Shelf shelf = sim::open_image(spans, locks, Granularity::cache_line, Mode::read_write);
@@ -39,7 +39,8 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "usage: make_images FOLDER\n");
         return 2;
     }
-    for (const Specimen& s : {fresh_specimen(), closed(small_specimen()), checksum_specimen(), open_specimen()}) {
+    for (const Specimen& s : {fresh_specimen(), closed(small_specimen(), "closed"), checksum_specimen(), open_specimen(),
+                              closed(container_specimen(), "containers"), transaction_specimen()}) {
         const std::string base = std::string(argv[1]) + "/v" + std::to_string(format::kVersion) + "-" + s.name;
         const std::string manifest = manifest_of(s.model);
         if (!write(base + ".image", encode_sparse(s.image)) || !write(base + ".txt", std::as_bytes(std::span(manifest)))) {

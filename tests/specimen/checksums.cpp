@@ -71,11 +71,65 @@ void fix_extent_header(std::span<std::byte> data, std::uint64_t at) {
     store(data, at, fixed);
 }
 
+// What follows is data of blobs, found by its magic; its sizes are hostile.
+
+void fix_tree(std::span<std::byte> data, std::uint64_t at) {
+    auto header = load<TreeHeader>(data, at);
+    header.crc = 0;
+    header.crc = crc32c(&header, sizeof header);
+    store(data, at, header);
+    if (!inside(data, at, header.meta)) return;
+    for (std::uint64_t begin = 0, sum = at + header.meta; begin < header.meta && inside(data, sum, 4); begin += kPage, sum += 4)
+        store(data, sum, crc32c(data.data() + at + begin, std::min(kPage, header.meta - begin)));
+}
+
+void fix_list_node(std::span<std::byte> list, std::uint64_t at, unsigned& budget) {
+    if (budget == 0 || at % 8 != 0 || !inside(list, at, sizeof(ListNode))) return;
+    --budget;
+    auto node = load<ListNode>(list, at);
+    const std::uint64_t size = sizeof node + sizeof(ListChild) * std::uint64_t{node.items};
+    if (node.items > kListFanout || !inside(list, at, size)) return;
+    if (node.level != 0)
+        for (std::uint64_t i = 0; i < node.items; ++i) {
+            const auto child = load<ListChild>(list, at + sizeof node + i * sizeof(ListChild));
+            if (child.offset < at) fix_list_node(list, child.offset, budget);
+        }
+    node.crc = 0;
+    store(list, at, node);
+    node.crc = crc32c(list.data() + at, size);
+    store(list, at, node);
+}
+
+void fix_list(std::span<std::byte> data, std::uint64_t at) {
+    auto root = load<ListRoot>(data, at);
+    if (root.size >= sizeof root && root.size <= at + sizeof root) {
+        unsigned budget = 200;
+        fix_list_node(data.subspan(at + sizeof root - root.size, root.size), root.top, budget);
+    }
+    root.crc = 0;
+    root.crc = crc32c(&root, sizeof root);
+    store(data, at, root);
+}
+
+void fix_journal(std::span<std::byte> data, std::uint64_t at) {
+    auto header = load<JournalHeader>(data, at);
+    header.crc = 0;
+    store(data, at, header);
+    if (inside(data, at, header.size)) header.crc = crc32c(data.data() + at, header.size);
+    store(data, at, header);
+}
+
 }  // namespace
 
 void fix_checksums(std::span<std::byte> map, std::span<std::byte> data) {
     for (std::uint64_t at = 0; inside(data, at, sizeof(ExtentHeader)); at += kLine)
-        if (load<std::uint64_t>(data, at) == kExtentMagic) fix_extent_header(data, at);
+        switch (load<std::uint64_t>(data, at)) {
+            case kExtentMagic: fix_extent_header(data, at); break;
+            case kTreeMagic: fix_tree(data, at); break;
+            case kListMagic: fix_list(data, at); break;
+            case kJournalMagic: fix_journal(data, at); break;
+            default: break;
+        }
     if (inside(data, 0, sizeof(DataHeader))) {
         auto header = load<DataHeader>(data, 0);
         DataHeader clean = header;

@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <vector>
 
+#include <pymm/list.hpp>
+#include <pymm/transaction.hpp>
+#include <pymm/tree.hpp>
+
 #include "check/checker.hpp"
 #include "media/log.hpp"
 #include "sim/image_shelf.hpp"
@@ -37,6 +41,23 @@ void read_bytes(std::span<const std::byte> bytes) {
     g_sink = sum;
 }
 
+/// All that there is to see of a container, whatever its bytes are.
+void read_container(Kind kind, std::span<const std::byte> bytes) {
+    const auto node = [](const TreeNode& n) {
+        if (!n.is_container()) read_bytes(n.bytes());
+        else if (n.is_dict()) (void)n.find("first");
+        return true;
+    };
+    if (kind == Kind::tree || kind == Kind::pickled) {
+        tolerate([&] { Tree(bytes).check(); });
+        tolerate([&] { Tree(bytes).walk([&](const TreeNode& n, unsigned) { return node(n); }); });
+    } else if (kind == Kind::linked_list) {
+        tolerate([&] { LinkedList(bytes).check(); });
+        tolerate([&] { LinkedList(bytes).for_each(node); });
+        tolerate([&] { (void)LinkedList(bytes).at(3); });
+    }
+}
+
 /// The names that can be listed, in order; all that stand before the damage.
 std::vector<std::string> read_all(const Shelf& shelf, Exercised& done) {
     std::vector<std::string> names;
@@ -53,6 +74,7 @@ std::vector<std::string> read_all(const Shelf& shelf, Exercised& done) {
             const View view = shelf.get(name);
             read_bytes(view.bytes());
             ++done.blobs;
+            read_container(view.info().type.kind, view.bytes());
             (void)view.array<double>();  // checks bounds by the type
         });
     tolerate([&] { (void)shelf.list("often/"); });
@@ -90,7 +112,7 @@ void write(ShelfImage& image, Exercised& done) {
         });
         for (std::size_t i = 0; i < names.size(); ++i) {
             const std::string& name = names[i];
-            switch (i % 5) {
+            switch (i % 7) {
                 case 0: tolerate([&] { shelf.put(name, part(900)); }); break;
                 case 1: tolerate([&] { shelf.erase(name); }); break;
                 case 2: tolerate([&] { shelf.rename(name, "w/renamed", true); }); break;
@@ -101,6 +123,20 @@ void write(ShelfImage& image, Exercised& done) {
                         const auto bytes = view.writable_bytes();
                         std::fill(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(bytes.size(), 64)), std::byte{0xee});
                         view.persist();
+                    });
+                    break;
+                case 4: tolerate([&] { shelf.append(name, part(640)); }); break;
+                case 5:
+                    tolerate([&] {
+                        Transaction tx = shelf.transaction();
+                        tx.add(name);
+                        View view = shelf.get(name, Access::write);
+                        tx.add(view);
+                        const auto bytes = view.writable_bytes();
+                        std::fill(bytes.begin(), bytes.end(), std::byte{0xdd});
+                        shelf.put("w/in a transaction", part(4097));
+                        if (i % 2 == 0) tx.commit();
+                        else tx.rollback();
                     });
                     break;
                 default:

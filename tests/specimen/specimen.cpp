@@ -3,10 +3,14 @@
 #include <functional>
 #include <stdexcept>
 
+#include <pymm/transaction.hpp>
+
 #include "format/layout.hpp"
+#include "list_maker.hpp"
 #include "sim/image_shelf.hpp"
 #include "sim/ram_media.hpp"
 #include "sim/sim_lease.hpp"
+#include "tree_maker.hpp"
 
 namespace pymm::test {
 
@@ -119,6 +123,17 @@ public:
         state[name] = std::move(value);
     }
 
+    /// So many bytes, whole rows of an array.
+    void append(const std::string& name, const std::vector<std::byte>& bytes) {
+        before_ = state;
+        shelf_.append(name, bytes);
+        Value& value = state.at(name);
+        value.bytes.insert(value.bytes.end(), bytes.begin(), bytes.end());
+        if (is_array(value.type.kind)) value.type.shape[0] = static_cast<std::int64_t>(value.bytes.size()) / value.type.strides[0];
+    }
+
+    /// For what the model is not to know.
+    Shelf& shelf() { return shelf_; }
     ShelfInfo stat() const { return shelf_.stat(); }
     Specimen specimen(std::string name, bool unclean) const {
         return {std::move(name), image_, state, unclean ? std::optional(before_) : std::nullopt};
@@ -158,6 +173,25 @@ void values(Builder& b, const std::string& in) {
     const std::string descr = "[('" + std::string(600, 'f') + "', '<u2')]";
     b.put(p + "header-type", Value{Type::array(descr, 2, {30}), sim::make_bytes(60, 10), {}});
     b.put(p + "header-empty", Value{Type::array(descr, 2, {0}), {}, {}});
+}
+
+/// What Python's pymm.pickled() makes: a tuple of the pickle and its buffers, of which there is one.
+std::vector<std::byte> pickled() {
+    TreeMaker m;
+    const std::uint64_t at = m.container(kTreeRoot, format::kTreeTuple, 2);
+    const std::uint64_t buffers = m.container(at + 16, format::kTreeList, 1);
+    const std::vector<std::byte> pickle = bytes_of("\x80\x05]\x94."), buffer = sim::make_bytes(300, 16);
+    m.rest.resize(64);
+    std::copy(pickle.begin(), pickle.end(), m.rest.begin());
+    m.rest.insert(m.rest.end(), buffer.begin(), buffer.end());
+    // Both are described behind this, each in 16 bytes and a descriptor; then comes one checksum.
+    const Type types[] = {Type::array("|u1", 1, {static_cast<std::int64_t>(pickle.size())}), Type::array("|u1", 1, {300})};
+    std::uint64_t end = format::round_up(m.meta.size(), 8);
+    for (const Type& type : types) end += format::round_up(16 + format::encoded_type_size(type), 8);
+    const std::uint64_t rest = format::round_up(end + 4, format::kTreeAlign);
+    m.array(at, types[0], rest, pickle.size());
+    m.array(buffers, types[1], rest + 64, buffer.size());
+    return m.finish();
 }
 
 /// Enough to fill logs with: runs of several levels, names long enough for index pages, tombstones.
@@ -262,6 +296,58 @@ Specimen checksum_specimen() {
     return b.specimen("checksum", true);
 }
 
+Specimen container_specimen() {
+    Builder b(kSmallCapacity);
+    b.open();
+    b.put("real", Kind::real, bytes_of("12345678"));
+    b.put("tree", Kind::tree, sample_tree());
+    TreeMaker object;
+    const std::uint64_t parts = object.container(kTreeRoot, format::kTreeObject, 2);
+    object.text(parts, "a.Package");
+    object.dict(parts + 16, {"first", "a longer one"});
+    b.put("object", Kind::tree, object.finish());
+    b.put("pickled", Kind::pickled, pickled());
+    ListMaker list;
+    const std::vector<std::byte> first = list.list(sample_elements(list, 20));
+    b.put("list", Kind::linked_list, first);
+    b.put("rows", Value{Type::array("<f8 grows<=400", 8, {3, 2}), sim::make_bytes(48, 12), {}});
+    b.put("grows", Value{Type::array("<i2 grows", 2, {0}), {}, {}});
+    b.close();
+    b.open();
+    const std::vector<std::byte> both = list.list(sample_elements(list, 70));
+    b.append("list", {both.begin() + static_cast<std::ptrdiff_t>(first.size()), both.end()});
+    b.append("rows", sim::make_bytes(1600, 13));
+    b.append("grows", sim::make_bytes(200, 14));
+    return b.specimen("containers", true);
+}
+
+Specimen transaction_specimen() {
+    Builder b(kSmallCapacity);
+    b.open();
+    values(b, "in");
+    b.put("real", Kind::real, bytes_of("12345678"));
+    b.close();
+    b.open();
+    // Rolled back at the end of this, but not in the copy.
+    Transaction tx = b.shelf().transaction();
+    const auto store = [](View& view, std::size_t at, std::size_t size) {
+        const auto bytes = view.writable_bytes();
+        std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), size, std::byte{0xee});
+    };
+    View pages = b.shelf().get("in/pages", Access::write), small = b.shelf().get("in/small", Access::write);
+    View raw = b.shelf().get("in/raw", Access::write);
+    tx.add(pages, 10, 100);
+    store(pages, 10, 100);
+    tx.add(small, 0, 8);
+    tx.add_views();
+    store(pages, 0, 4100);
+    store(small, 0, 160);
+    store(raw, 50, 50);
+    b.shelf().put("in/unnamed", sim::make_bytes(3000, 15));
+    b.shelf().erase("in/string");
+    return b.specimen("transaction", false);
+}
+
 std::vector<Specimen> all_specimens() {
     std::vector<Specimen> all;
     all.push_back(fresh_specimen());
@@ -270,6 +356,17 @@ std::vector<Specimen> all_specimens() {
     all.push_back(switched_specimen());
     all.push_back(small_specimen());
     all.push_back(checksum_specimen());
+    return all;
+}
+
+std::vector<Specimen> corpus_specimens() {
+    std::vector<Specimen> all;
+    all.push_back(fresh_specimen());
+    all.push_back(small_specimen());
+    all.push_back(checksum_specimen());
+    all.push_back(open_specimen());
+    all.push_back(container_specimen());
+    all.push_back(transaction_specimen());
     return all;
 }
 

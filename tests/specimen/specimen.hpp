@@ -32,6 +32,15 @@ Specimen small_specimen();
 /// The same with content checksums and sealed blobs.
 Specimen checksum_specimen();
 
+/// Containers: trees, one of them an object, a pickled one, a linked list of two versions, and an array that was appended to.
+Specimen container_specimen();
+/// Copied in a transaction, when memory had been stored to: several journals, with one range and with more, a value that no
+/// commit names yet. The model is what was there before it.
+Specimen transaction_specimen();
+
+/// Those that the sweeps damage byte by byte: all but the last two, which have nothing more outside of blobs' data.
 std::vector<Specimen> all_specimens();
+/// Those of the fuzzer's corpus, tests/fuzz/corpus.
+std::vector<Specimen> corpus_specimens();
 
 }  // namespace pymm::test
