@@ -4,32 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from safetensors_files import HOSTILE, NUMPY, entry, file_of, of_arrays
 
 pymm = pytest.importorskip("pymm", reason="no Python module pymm: run through scripts/env")
 
-DTYPES = {"F32": "<f4", "U8": "u1", "F64": "<f8", "I64": "<i8", "BOOL": "?", "F16": "<f2", "I16": "<i2", "C64": "<c8"}
 ARRAYS = {
     "w": np.arange(12, dtype="<f4").reshape(3, 4), "odd": np.arange(3, dtype="u1"), "b": np.arange(5, dtype="<f8"),
     "scalar": np.array(7, "<i8"), "empty": np.zeros((0, 3), "<f2"), "flags": np.array([True, False]),
     "ä \"/\\ö\n": np.ones(2, "<i2"), "large": np.arange(3_000_000, dtype="<f4"),
 }  # fmt: skip
-
-
-def file_of(header, data, length=None):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return (len(text) if length is None else length).to_bytes(8, "little") + text + data
-
-
-def of_arrays(arrays, metadata=None):
-    header, data = {}, b""
-    if metadata is not None:
-        header["__metadata__"] = metadata
-    names = {np.dtype(text): name for name, text in DTYPES.items()}
-    for name, array in arrays.items():
-        raw = array.tobytes()
-        header[name] = {"dtype": names[array.dtype], "shape": list(array.shape), "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    return file_of(header, data)
 
 
 def parsed(data):
@@ -41,7 +24,7 @@ def parsed(data):
     arrays = {}
     for name, e in header.items():
         first, last = e["data_offsets"]
-        arrays[name] = np.frombuffer(rest[first:last], DTYPES[e["dtype"]]).reshape(e["shape"])
+        arrays[name] = np.frombuffer(rest[first:last], NUMPY[e["dtype"]]).reshape(e["shape"])
         assert first % arrays[name].itemsize == 0
     return arrays, metadata
 
@@ -107,33 +90,9 @@ def test_its_own_library(ctl, ns, shelf):
     assert same(safetensors.load_file(ns / "ours.safetensors"), ARRAYS)
 
 
-def entry(dtype="U8", shape=(4,), offsets=(0, 4), **more):
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets), **more}
-
-
-HOSTILE = [
-    b"", b"1234567", (2**63).to_bytes(8, "little"), (2**64 - 1).to_bytes(8, "little") + b"{}", b"\0" * 8,
-    file_of(b"{}", b"", 3), file_of(b"{}", b"x"), file_of(b"[]", b""), file_of(b"{", b""), file_of(b"\xff{}", b""), file_of(b" {}", b""),
-    file_of(b'{"a":' * 100_000, b""), file_of(b'{"a":' + b"[" * 1_000_000, b""), file_of(b'{"a":NaN}', b""), file_of({"a": 5}, b"abcd"),
-    file_of(b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}', b"abcd"),
-    file_of(b'{"a":{"dtype":"U8","dtype":"U8","shape":[4],"data_offsets":[0,4]}}', b"abcd"), file_of({"a": {}}, b"abcd"),
-    file_of(b'{"\\ud800":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}', b"abcd"),
-    file_of(b'{"a":{"dtype":"U8","shape":[' + b"9" * 5000 + b'],"data_offsets":[0,4]}}', b"abcd"),
-    file_of({"a": entry(more=1)}, b"abcd"), file_of({"a": entry(dtype=5)}, b"abcd"), file_of({"a": entry(shape=[4.0])}, b"abcd"),
-    file_of({"a": entry(shape=[-4])}, b"abcd"), file_of({"a": entry(shape=[True])}, b"abcd"), file_of({"a": entry(shape=[5])}, b"abcd"),
-    file_of({"a": entry(shape=[2**40, 2**40])}, b"abcd"), file_of({"a": entry(shape=[1] * 65, offsets=(0, 1))}, b"a"),
-    file_of({"a": entry(offsets=(0, 5), shape=[5])}, b"abcd"), file_of({"a": entry(offsets=(1, 5))}, b"abcd"),
-    file_of({"a": entry(offsets=(4, 0))}, b"abcd"), file_of({"a": entry(offsets=(0, 4, 4))}, b"abcd"), file_of({"a": entry()}, b"abc"),
-    file_of({"a": entry()}, b"abcde"), file_of({"a": entry(), "b": entry()}, b"abcd"), file_of({"a": entry(), "b": entry(offsets=(5, 9))}, b"abcdefghi"),
-    file_of({"a": entry(), "b": entry(offsets=(2, 6))}, b"abcdef"), file_of({"a": entry(dtype="F32")}, b"abcd"),
-    file_of({"a": entry(), "__metadata__": {"a": 1}}, b"abcd"), file_of({"a": entry(), "__metadata__": "x"}, b"abcd"),
-    file_of({"a": entry(offsets=(0, 2**63))}, b"abcd"), file_of({"a": entry(offsets=(-4, 0))}, b"abcd"), file_of({"a": entry(offsets=("0", "4"))}, b"abcd"),
-]  # fmt: skip
-
-
 def test_hostile_files(ctl, ns, shelf):
     ctl("put", "--string", f"{shelf}/x", "before")
-    for data in HOSTILE:
+    for data in [*HOSTILE, file_of(b'{"a":' + b"[" * 1_000_000, b"")]:
         (ns / "x.safetensors").write_bytes(data)
         assert "safetensors" in ctl.fails(7, "put", f"{shelf}/x", ns / "x.safetensors"), data[:200]
         ctl.fails(7, "put", "--format", "safetensors", f"{shelf}/x", "-", input=data)

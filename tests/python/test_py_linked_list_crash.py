@@ -8,7 +8,8 @@ import threading
 
 import numpy as np
 import pytest
-import test_py_trees
+from forged import Bytes
+from forged import sealed as sealed_tree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -268,21 +269,8 @@ def test_a_reader_sees_what_the_writer_does(namespace, child):
 # --- bytes that nobody wrote so -----------------------------------------------------------------------
 
 
-class Bytes(bytes):
-    """A block over bytes, however wrong they are."""
-
-    name, kind, id, sequence = "x", _list_nodes.KIND, 1, 1
-
-    @property
-    def size(self):
-        return len(self)
-
-    def read(self, offset, size):
-        assert 0 <= offset <= offset + size <= self.size  # nothing outside is ever asked for
-        return bytes(self[offset : offset + size])
-
-    def checksum(self, offset, size):
-        return _pymm.checksum(self.read(offset, size))
+class ListBytes(Bytes):
+    kind = _list_nodes.KIND
 
 
 class Handle:
@@ -293,7 +281,7 @@ class Handle:
 
 
 def read_all(data):
-    x = pymm.linked_list.shelved_linked_list(Handle(), Bytes(data))
+    x = pymm.linked_list.shelved_linked_list(Handle(), ListBytes(data))
     plain = x.plain()
     assert len(plain) == len(x) == len(list(x)) == len(x[::2]) + len(x[1::2])
     _linked_list._planned(_linked_list._moved(x._now()))
@@ -381,7 +369,7 @@ def test_an_object_where_a_container_should_be(shelf):
     tree = forged[at : at + size]
     assert tree[32] == 16
     tree[32] = 20
-    forged[at : at + size] = test_py_trees.sealed(tree)
+    forged[at : at + size] = sealed_tree(tree)
     assert refused(forged)
 
 
@@ -391,7 +379,7 @@ def test_values_that_are_used_several_times(shelf):
     node = next(at for at in range(0, len(data), 8) if struct.unpack_from("<Q", data, at + 8)[0] == at)
     for n in range(32):
         data[node + 16 + 16 * n : node + 32 + 16 * n] = data[node + 16 : node + 32]
-    x = pymm.linked_list.shelved_linked_list(Handle(), Bytes(sealed(data)))
+    x = pymm.linked_list.shelved_linked_list(Handle(), ListBytes(sealed(data)))
     assert x[31] == "x" * 1000
     for whole in (x.plain, lambda: repr(x), lambda: x == [1] * 32, lambda: _linked_list._moved(x._now())):
         with pytest.raises(pymm.CorruptError, match="several times"):

@@ -9,8 +9,8 @@ import sys
 
 import numpy as np
 import pytest
+from forged import Bytes, sealed
 from test_py_containers import bytes_of
-from test_py_trees import Bytes, sealed
 
 import killed
 import pymm
