@@ -450,10 +450,17 @@ void Catalogue::close_session() {
     const auto undone = [this] {
         EntryView journal;
         try {
-            return !find(journal_name(0), journal);
+            if (find(journal_name(0), journal)) return false;
         } catch (const CorruptError&) {
             return false;  // the next open may tell
         }
+        // It may have put the first of them aside; then it has left no damage to names.
+        bool none = true;
+        try {
+            for_each(kJournalName, [&](const EntryView&) { return none = false; });
+        } catch (const CorruptError&) {
+        }
+        return none;
     };
     const bool clean = undone();
     if (log_used_ != 0) {

@@ -153,7 +153,7 @@ private:
     bool look_up(std::string_view name, format::EntryView& out) const;
     /// As Catalogue::for_each, of what users may see.
     void for_each_seen(std::string_view prefix, const std::function<bool(const format::EntryView&)>& visit) const;
-    std::uint64_t count_seen() const;
+    std::uint64_t count_seen();
     /// The transaction that a change of this thread does not belong to, if there is one.
     const TransactionState* others_transaction() const noexcept { return joins() ? nullptr : tx_.get(); }
     void drop(Prepared& prepared) noexcept;
@@ -193,7 +193,8 @@ private:
     /// While nobody has done that: gives a view memory of its own with what is saved of its bytes.
     void show_as_it_was(View& view);
     /// There are journals, and nobody alive whose they are. Wants the lock.
-    bool has_orphaned_journals() const;
+    bool has_orphaned_journals();
+    bool has_journals();
     std::vector<format::JournalRange> journal_of(const format::EntryView& entry) const;
     /// The data file's range that a journal's range means now; empty when its blob is gone.
     format::Extent target_of(const format::JournalRange& range) const;
@@ -266,6 +267,8 @@ private:
     std::atomic<std::thread::id> tx_owner_{};           // its thread
     std::uint64_t tx_versions_ = std::uint64_t{1} << 63;  // sequences of what transactions have put: above all commits'
     bool recovered_ = false;                            // no journals but ours
+    std::optional<std::uint64_t> journals_seen_at_;     // the root's generation when somebody looked for all of them ...
+    bool journals_seen_ = false;                        // ... and found some
     std::uint64_t writable_uses_ = 0;                   // writable views and staged extents
     std::uint32_t handles_ = 0;
     bool locked_ = false;                               // we hold the writer's lock

@@ -98,10 +98,31 @@ void ShelfCore::recover() {
     log().info("shelf '{}': a transaction was cut short: what it had changed is as it was before", parts_.name);
 }
 
-bool ShelfCore::has_orphaned_journals() const {
-    if (recovered_ || (catalogue_->root().flags & kSuperblockClean) != 0) return false;
+// The journals of a transaction begin with number 0, and go together. Only a repair can put some of them aside, the first
+// too, and what it leaves has a root of its own, as what the next writer begins with: so one look for all of them tells
+// for as long as there is no other root.
+bool ShelfCore::has_journals() {
     EntryView entry;
-    return catalogue_->find(journal_name(0), entry) && (writable() || !parts_.lease->writer_alive());
+    if (catalogue_->find(journal_name(0), entry)) return true;
+    const std::uint64_t generation = catalogue_->root().generation;
+    if (journals_seen_at_ != generation) {
+        journals_seen_ = false;
+        try {
+            catalogue_->for_each(kJournalName, [&](const EntryView&) {
+                journals_seen_ = true;
+                return false;
+            });
+        } catch (const CorruptError&) {
+            // A damaged page, where names that begin with a NUL might be: no reason to show none of the others.
+        }
+        journals_seen_at_ = generation;
+    }
+    return journals_seen_;
+}
+
+bool ShelfCore::has_orphaned_journals() {
+    if (recovered_ || (catalogue_->root().flags & kSuperblockClean) != 0) return false;
+    return has_journals() && (writable() || !parts_.lease->writer_alive());
 }
 
 // Beside a writer that comes meanwhile: what was read counts only if nothing was committed since.
@@ -119,8 +140,7 @@ void ShelfCore::show_as_it_was(View& view) {
         bool any = false;
         const auto lock = exclusive();
         try {
-            EntryView entry;
-            for (std::uint32_t n = 0; catalogue_->find(journal_name(n), entry); ++n) {
+            catalogue_->for_each(kJournalName, [&](const EntryView& entry) {
                 const std::uint64_t at = entry.fixed.offset;
                 for (const JournalRange& r : journal_of(entry)) {
                     const std::uint64_t begin = std::max(r.offset, blob.offset);
@@ -130,7 +150,8 @@ void ShelfCore::show_as_it_was(View& view) {
                                  end - begin, "journal of a transaction");
                     any = true;
                 }
-            }
+                return true;
+            });
         } catch (const CorruptError&) {
             refresh();
             if (tries == 0 || catalogue_->sequence() == known) throw;

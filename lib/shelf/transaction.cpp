@@ -68,10 +68,11 @@ Transaction::Transaction(std::shared_ptr<Inner> inner) noexcept : inner_(std::mo
 
 Transaction::~Transaction() {
     if (!inner_ || inner_->state->ended) return;
+    const std::shared_ptr<Inner> last = inner_;  // rollback() gives ours up, whatever comes of it
     try {
         rollback();
     } catch (const std::exception& e) {
-        log().error("shelf '{}': rolling a transaction back: {}", inner_->core->name(), e.what());
+        log().error("shelf '{}': rolling a transaction back: {}", last->core->name(), e.what());
     }
 }
 

@@ -69,12 +69,12 @@ void ShelfCore::for_each_seen(std::string_view prefix, const std::function<bool(
     changed(nullptr);
 }
 
-std::uint64_t ShelfCore::count_seen() const {
+std::uint64_t ShelfCore::count_seen() {
     EntryView entry;
     std::uint64_t blobs = catalogue_->blobs();
     if (!tx_) {
-        if (!recovered_)
-            for (std::uint32_t n = 0; blobs != 0 && catalogue_->find(journal_name(n), entry); ++n) --blobs;
+        if (!recovered_ && has_journals())
+            catalogue_->for_each(kJournalName, [&](const EntryView&) { return blobs != 0 && --blobs != 0; });
         return blobs;
     }
     TransactionState& tx = *tx_;
