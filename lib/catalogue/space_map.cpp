@@ -13,25 +13,37 @@ void RangeSet::add(std::uint64_t offset, std::uint64_t size) {
     std::uint64_t begin = offset, end = offset + size;
     auto it = map_.lower_bound(begin);
     if (it != map_.begin() && std::prev(it)->second >= begin) --it;
+    std::map<std::uint64_t, std::uint64_t>::node_type node;  // of the first that it touches
     while (it != map_.end() && it->first <= end) {
         begin = std::min(begin, it->first);
         end = std::max(end, it->second);
-        it = map_.erase(it);
+        const auto touched = it++;
+        if (node) map_.erase(touched);
+        else node = map_.extract(touched);
     }
-    map_.emplace(begin, end);
+    if (!node) {
+        map_.emplace(begin, end);
+        return;
+    }
+    node.key() = begin;
+    node.mapped() = end;
+    map_.insert(std::move(node));
 }
 
 void RangeSet::remove(std::uint64_t offset, std::uint64_t size) {
     if (size == 0) return;
     const std::uint64_t end = offset + size;
-    auto it = map_.upper_bound(offset);
-    if (it != map_.begin() && std::prev(it)->second > offset) --it;
-    while (it != map_.end() && it->first < end) {
-        const auto [b, e] = *it;
-        it = map_.erase(it);
-        if (b < offset) map_.emplace(b, offset);
-        if (e > end) map_.emplace(end, e);
+    // What reaches beyond the end is split first, as there may be no memory for that.
+    if (const auto behind = map_.lower_bound(end); behind != map_.begin()) {
+        const auto last = std::prev(behind);
+        if (last->second > end) {
+            map_.emplace_hint(behind, end, last->second);
+            last->second = end;
+        }
     }
+    auto it = map_.lower_bound(offset);
+    if (it != map_.begin() && std::prev(it)->second > offset) std::prev(it)->second = offset;
+    while (it != map_.end() && it->first < end) it = map_.erase(it);
 }
 
 bool RangeSet::overlaps(std::uint64_t offset, std::uint64_t size) const {
@@ -112,8 +124,13 @@ void SpaceMap::metadata(std::uint64_t offset, std::uint64_t size, bool taken) {
 }
 
 void SpaceMap::set_free(std::uint64_t begin, std::uint64_t end) {
-    by_offset_.emplace(begin, end);
-    by_size_.emplace(end - begin, begin);
+    const auto at = by_offset_.emplace(begin, end).first;
+    try {
+        by_size_.emplace(end - begin, begin);
+    } catch (...) {
+        by_offset_.erase(at);
+        throw;
+    }
 }
 
 void SpaceMap::make_available(std::uint64_t begin, std::uint64_t end) {

@@ -22,7 +22,7 @@
 
 namespace pymm {
 
-/// Disjoint ranges; neighbours are joined.
+/// Disjoint ranges; neighbours are joined. What changes them does all or, where there is no memory, nothing.
 class RangeSet {
 public:
     void add(std::uint64_t offset, std::uint64_t size);
@@ -72,7 +72,7 @@ public:
     /// Bytes that must not be handed out though the committed state calls them free.
     void hold(std::uint64_t offset, std::uint64_t size) { held_.add(offset, size); }
     /// A held range becomes available. What is available already is left alone: a damaged catalogue may
-    /// give the same bytes back twice.
+    /// give the same bytes back twice. Where there is no memory for that, some of it is not handed out any more in this session.
     void release(std::uint64_t offset, std::uint64_t size);
     /// A held range is now covered by a committed event or metadata extent.
     void settle(std::uint64_t offset, std::uint64_t size) { held_.remove(offset, size); }

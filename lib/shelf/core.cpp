@@ -248,10 +248,6 @@ Extent ShelfCore::allocate(std::uint64_t size, std::uint64_t align) {
     return {*found, size};
 }
 
-void ShelfCore::release_staged(Extent extent) noexcept {
-    if (extent.size != 0) catalogue_->space().release(extent.offset, extent.size);
-}
-
 void ShelfCore::drop_writable_use() noexcept {
     assert(writable_uses_ != 0);
     if (--writable_uses_ == 0) finish_if_unused();

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstring>
 #include <mutex>
+#include <new>
 
 #include "format/crc32c.hpp"
 #include "format/names.hpp"
@@ -45,6 +46,15 @@ std::uint64_t extent_for(std::uint64_t size) {
 }
 
 }  // namespace
+
+void ShelfCore::release_staged(Extent extent) noexcept {
+    if (extent.size == 0) return;
+    try {
+        catalogue_->space().release(extent.offset, extent.size);
+    } catch (const std::bad_alloc&) {
+        // It is not handed out any more until the shelf is opened again: no commit names it.
+    }
+}
 
 Prepared::~Prepared() {
     if (core->forked_.load()) return;

@@ -177,48 +177,89 @@ void ShelfCore::rename_in_transaction(std::string_view from, std::string_view to
     tx.counted = false;
 }
 
-// All of it or nothing, though a transaction takes changes one by one.
+// All of it or nothing. What can fail comes first; then it is known what each name is to mean, and there is a node for
+// each that changes. The rest takes no memory and looks nothing up on the media.
 void ShelfCore::batch_in_transaction(Batch::State& batch) {
     using Op = Batch::State::Op;
-    std::vector<std::unique_ptr<Prepared>> old(batch.ops.size());
+    struct Meaning {
+        bool known = false;  // to the catalogue
+        bool exists = false;
+        Entry fixed{};
+        std::string origin;                            // what the catalogue calls it, unless ...
+        std::unique_ptr<Prepared>* version = nullptr;  // ... this transaction has put it: who has it
+    };
+    std::vector<std::unique_ptr<Prepared>> old;  // destroyed behind the lock
     const auto lock = exclusive();
     require_writable();
-    own_transaction();
-    std::map<std::string, bool, std::less<>> there;
-    const auto exists = [&](const std::string& name) {
+    TransactionState& tx = own_transaction();
+    std::map<std::string, Meaning, std::less<>> names;
+    const auto meaning = [&](const std::string& name) -> Meaning& {
+        const auto [it, added] = names.try_emplace(name);
+        Meaning& m = it->second;
+        if (!added) return m;
         EntryView entry;
-        const auto it = there.find(name);
-        return it != there.end() ? it->second : look_up(name, entry);
+        m.known = m.exists = catalogue_->find(name, entry);
+        const auto change = tx.changes.find(name);
+        if (change != tx.changes.end()) m.exists = look_up(name, entry);
+        if (!m.exists) return m;
+        m.fixed = entry.fixed;
+        if (change == tx.changes.end()) m.origin = name;
+        else if (change->second.prepared) m.version = &change->second.prepared;
+        else m.origin = change->second.origin;
+        return m;
     };
-    const auto unsealed = [&](const char* what, const std::string& name) {
-        EntryView entry;
-        if (!there.contains(name) && look_up(name, entry)) Planner::require_unsealed(what, name, entry.fixed);
-    };
-    for (const Op& op : batch.ops) {
+    const std::uint64_t now = now_ns();
+    for (Op& op : batch.ops) {
+        Meaning& m = meaning(op.name);
         if (op.what == Op::put) {
-            unsealed("put", op.name);
-            there[op.name] = true;
+            if (m.exists) Planner::require_unsealed("put", op.name, m.fixed);
+            op.prepared->entry.created_ns = m.exists ? m.fixed.created_ns : now;
+            op.prepared->entry.modified_ns = now;
+            m = {m.known, true, op.prepared->entry, {}, &op.prepared};
             continue;
         }
         const bool rename = op.what == Op::rename;
-        if (!exists(op.name))
+        if (!m.exists)
             throw NotFoundError(fmt::format("{} '{}': no such blob", rename ? "rename" : "erase", op.name));
-        if (rename && op.name != op.to) unsealed("rename to", op.to);
-        there[op.name] = false;
-        if (rename) there[op.to] = true;
-    }
-    const std::uint64_t now = now_ns();
-    for (std::size_t i = 0; i < batch.ops.size(); ++i) {
-        Op& op = batch.ops[i];
-        if (op.what == Op::put) {
-            op.prepared->entry.created_ns = op.prepared->entry.modified_ns = now;
-            set_change(op.name, op.prepared, old[i]);
-        } else if (op.what == Op::erase) {
-            erase_in_transaction(op.name, old[i]);
-        } else if (op.name != op.to) {
-            rename_in_transaction(op.name, op.to, true, old[i]);
+        if (rename && op.name == op.to) continue;
+        if (rename) {
+            Meaning& target = meaning(op.to);
+            if (target.exists) Planner::require_unsealed("rename to", op.to, target.fixed);
+            target = {target.known, true, m.fixed, std::move(m.origin), m.version};
         }
+        m = {m.known, false, {}, {}, nullptr};
     }
+    std::map<std::string, TransactionState::Change, std::less<>> fresh;
+    for (const auto& [name, m] : names) {
+        if (m.exists ? m.origin == name : !m.known) continue;  // as in the catalogue
+        TransactionState::Change& change = fresh[name];
+        if (m.exists) change.what = m.version != nullptr ? TransactionState::Change::put : TransactionState::Change::moved;
+        change.origin = m.version != nullptr ? name : m.origin;
+    }
+    old.reserve(names.size() + batch.ops.size());
+
+    for (Op& op : batch.ops)
+        if (op.prepared) op.prepared->entry.sequence = ++tx_versions_;
+    for (auto& [name, change] : fresh) {
+        if (change.what != TransactionState::Change::put) continue;
+        change.prepared = std::move(*names.find(name)->second.version);
+        change.prepared->name.swap(change.origin);
+        change.origin.clear();
+    }
+    const auto give_up = [&](std::unique_ptr<Prepared>& version) {
+        if (!version) return;
+        drop(*version);
+        old.push_back(std::move(version));
+    };
+    for (const auto& [name, m] : names) {
+        const auto change = tx.changes.find(name);
+        if (change == tx.changes.end()) continue;
+        give_up(change->second.prepared);
+        tx.changes.erase(change);
+    }
+    for (Op& op : batch.ops) give_up(op.prepared);
+    tx.changes.merge(fresh);
+    tx.counted = false;
 }
 
 }  // namespace pymm
