@@ -17,24 +17,15 @@
 #include <tuple>
 #include <vector>
 
+#include "contents.hpp"
 #include "format/crc32c.hpp"
 #include "scratch.hpp"
 
 using namespace pymm;
-using pymm::test::Scratch;
+using namespace pymm::test;
 
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
-std::string text_of(const View& view) {
-    return {reinterpret_cast<const char*>(view.bytes().data()), view.bytes().size()};
-}
-std::string pattern(std::size_t size, unsigned seed) {
-    std::mt19937_64 random(seed);
-    std::string text(size, '\0');
-    for (char& c : text) c = static_cast<char>(random());
-    return text;
-}
 Type rows(std::int64_t n, std::string dtype = "<f8") { return Type::array(std::move(dtype), 8, {n, 8}); }
 
 void sound(const Namespace& ns, std::string_view name) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <random>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,14 @@ inline std::string text_of(const View& view) {
 inline std::string filled(std::size_t size, std::size_t seed) {
     std::string text(size, '\0');
     for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(seed * 31 + i * 7 + (i >> 8));
+    return text;
+}
+
+/// Random bytes, always the same of a seed.
+inline std::string pattern(std::size_t size, unsigned seed) {
+    std::mt19937_64 random(seed);
+    std::string text(size, '\0');
+    for (char& c : text) c = static_cast<char>(random());
     return text;
 }
 

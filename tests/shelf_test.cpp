@@ -8,25 +8,11 @@
 #include <map>
 #include <random>
 
+#include "contents.hpp"
 #include "scratch.hpp"
 
 using namespace pymm;
-using pymm::test::Scratch;
-
-namespace {
-
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
-std::string text_of(const View& view) {
-    return {reinterpret_cast<const char*>(view.bytes().data()), view.bytes().size()};
-}
-std::string pattern(std::size_t size, unsigned seed) {
-    std::mt19937_64 random(seed);
-    std::string text(size, '\0');
-    for (char& c : text) c = static_cast<char>(random());
-    return text;
-}
-
-}  // namespace
+using namespace pymm::test;
 
 TEST_CASE("put, get, replace, erase and rename survive reopening") {
     Scratch scratch;
