@@ -57,6 +57,29 @@ TEST_CASE("a batch in a transaction that failed can be committed again") {
     CHECK(m.check() == "");
 }
 
+TEST_CASE("when a blob came to be is in a batch in a transaction as without one") {
+    MemoryShelf m(4 << 20);
+    m.shelf.put("a", bytes_of(filled(5000, 1)));
+    m.shelf.put("b", bytes_of(filled(5000, 2)));
+    const auto a = m.shelf.find("a")->created, b = m.shelf.find("b")->created;
+    REQUIRE(a != b);
+    Transaction tx = m.shelf.transaction();
+    Batch batch = m.shelf.batch();
+    batch.rename("a", "moved");
+    batch.put("moved", bytes_of("text"));
+    batch.put("a", bytes_of("text"));
+    batch.put("b", bytes_of("text"));
+    batch.commit();
+    const auto look = [&] {
+        CHECK(m.shelf.find("moved")->created == a);
+        CHECK(m.shelf.find("b")->created == b);
+        CHECK(m.shelf.find("a")->created > b);
+    };
+    look();
+    tx.commit();
+    look();
+}
+
 TEST_CASE("random batches in transactions, against a map") {
     using Numbers = std::tuple<std::uint8_t, std::uint8_t, std::uint8_t>;
     CHECK(rc::check("each does all that it says, or nothing", [](const std::vector<std::vector<Numbers>>& batches) {
