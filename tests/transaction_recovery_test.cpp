@@ -59,6 +59,14 @@ TEST_CASE("where a repair has put the first of several journals aside, the other
     look(reader);
     look(found_by_another(m, others, Mode::read_only));
     {
+        // What another repair does where nothing but the log is to be folded.
+        Catalogue catalogue(m.map, m.data, nullptr);
+        catalogue.begin_session();
+        catalogue.close_session();
+    }
+    CHECK(!reader.stat().clean);
+    look(reader);
+    {
         Shelf writer = found_by_another(m, others, Mode::read_write);
         look(writer);
         writer.put("w", bytes_of("text"));
