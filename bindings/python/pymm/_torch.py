@@ -333,7 +333,7 @@ def _over(block: _pymm.Block, memory: Any, text: str, itemsize: int, shape: Any,
         plain = torch.frombuffer(memory, dtype=dtype).as_strided(shape, steps)
     tensor = torch.Tensor._make_subclass(shelved_torch_tensor, plain, bool(grad))
     tensor._block, tensor._memory, tensor._variable = block, memory, False
-    tensor._start = plain.untyped_storage().data_ptr()
+    tensor._start = _storage(plain)
     return tensor
 
 
