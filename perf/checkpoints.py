@@ -3,7 +3,8 @@
     scripts/env python perf/checkpoints.py [DIRECTORY]...
 
 Contestants take turns; each has the median of its rounds, with the ratio to the first one. Every save is durable when it is
-timed as done. Loads are made by fresh processes, timed from when their modules are imported to when every tensor is at hand
+timed as done, files with the name that they get. Of six saves in turn the first, the third (the first to each place that was
+written before) and the sixth are shown. Loads are made by fresh processes, timed from when their modules are imported to when every tensor is at hand
 ("load"), and to when every byte was looked at ("load and sum"); the files are in the page cache. Without a DIRECTORY: /dev/shm
 and the directory for temporary files. PMEM2_FORCE_GRANULARITY=CACHE_LINE makes a shelf in /dev/shm one in persistent
 memory. What a contestant needs is installed by scripts/setup --torch --pandas --peers; those without it say so.
@@ -118,6 +119,7 @@ class File:
         self.write(beside, value)
         synced(beside)
         os.rename(beside, self.path)
+        synced(os.path.dirname(self.path))
 
     def close(self):
         pass
@@ -235,17 +237,18 @@ def show(title, taken):
 
 def saving(directory):
     savers = {label: cls(directory) for label, cls in present(SAVERS).items()}
-    first, again = ({label: [] for label in savers} for _ in range(2))
+    first, third, again = ({label: [] for label in savers} for _ in range(3))
     for turn in range(ROUNDS + 1):
         for label, saver in savers.items():
             saver.fresh()
-            for number in range(4):
+            for shown in (first, None, third, None, None, again):
                 start = time.perf_counter()
                 saver.save(STATE)
-                if turn and number in (0, 3):  # two slots are in use from the second on
-                    (again if number else first)[label].append((time.perf_counter() - start) * 1e3)
+                if turn and shown is not None:
+                    shown[label].append((time.perf_counter() - start) * 1e3)
             saver.close()
     show("first save", first)
+    show("third save", third)
     show("repeated save", again)
 
 

@@ -158,6 +158,31 @@ TEST_CASE("media: what is written is in memory and in the file, whatever its siz
     }
 }
 
+TEST_CASE("media: pieces that continue each other, again and again, meet every state of a chunk") {
+    constexpr std::uint64_t size = 12 * MiB, piece = 3 * MiB + 4160;
+    for (const char* granularity : {"CACHE_LINE", "PAGE"})
+        for (const bool behind : {false, true}) {
+            CAPTURE(granularity);
+            CAPTURE(behind);
+            const Forced scope(granularity);
+            const TempFile file(size);
+            const auto media = file.open();
+            std::vector<char> model(size, 0);
+            for (unsigned round = 1; round <= 4; ++round) {
+                const std::vector<char> bytes = random_bytes(3 * piece, round);
+                std::copy(bytes.begin(), bytes.end(), model.begin() + 4096);
+                for (std::uint64_t at = 0; at < bytes.size(); at += piece) {
+                    if (behind) media->write_behind(4096 + at, &bytes[at], piece);
+                    else media->write(4096 + at, &bytes[at], piece);
+                }
+                media->sync_behind(0, size);
+                media->drain();
+                CHECK(std::memcmp(media->data(), model.data(), size) == 0);
+                CHECK(file.contents() == model);
+            }
+        }
+}
+
 TEST_CASE("media: a file that ends inside a page") {
     for (const char* forced : {"CACHE_LINE", "PAGE"}) {
         const Forced scope(forced);

@@ -40,6 +40,7 @@ namespace {
 std::function<int(std::size_t size)> on_msync;
 std::function<int(std::size_t size, int flags)> on_write;
 std::function<int()> on_fdatasync;
+std::function<int()> on_sync_file_range;
 std::atomic<long> file_system{0};  // what fstatfs says it is; 0: the truth
 std::atomic<int> msyncs{0};
 
@@ -48,6 +49,7 @@ struct Hooks {
         on_msync = nullptr;
         on_write = nullptr;
         on_fdatasync = nullptr;
+        on_sync_file_range = nullptr;
         file_system = 0;
     }
 };
@@ -95,6 +97,15 @@ int fdatasync(int fd) {
     return call(fd);
 }
 
+int sync_file_range(int fd, off64_t offset, off64_t size, unsigned flags) {
+    static auto* const call = next<int(int, off64_t, off64_t, unsigned)>("sync_file_range");
+    if (const int error = on_sync_file_range ? on_sync_file_range() : 0; error != 0) {
+        errno = error;
+        return -1;
+    }
+    return call(fd, offset, size, flags);
+}
+
 int fstatfs64(int fd, struct statfs64* buffer) {
     static auto* const call = next<int(int, struct statfs64*)>("fstatfs64");
     const int result = call(fd, buffer);
@@ -110,9 +121,9 @@ std::vector<std::byte> bytes(std::size_t size, int value) { return std::vector<s
 
 /// A shelf on page media with a blob "x" of two pages.
 struct OnPages {
-    OnPages() {
+    explicit OnPages(bool checksum = false) {
         ::setenv("PMEM2_FORCE_GRANULARITY", "PAGE", 1);
-        shelf = Namespace::open(scratch.path()).create("s", {.capacity = 16 << 20});
+        shelf = Namespace::open(scratch.path()).create("s", {.capacity = 32 << 20, .checksum = checksum});
         shelf.put("x", bytes(8192, 1));
     }
     ~OnPages() { ::unsetenv("PMEM2_FORCE_GRANULARITY"); }
@@ -198,6 +209,113 @@ TEST_CASE("a synced write without space: told apart from a sync that found none"
             CHECK_THROWS_AS(on.shelf.put("z", bytes(8192, 2)), ReadOnlyError);
         }
     }
+}
+
+// ---- Pieces, and one sync behind them ------------------------------------------------------------------
+
+namespace {
+
+constexpr std::size_t kLarge = (4 << 20) + 4096;  // one piece, and another
+
+void put_in_pieces(Shelf& shelf, const std::string& name) {
+    Staged staged = shelf.stage(Type::raw(), 300'000);
+    staged.write(0, bytes(100'000, 2));
+    staged.write(100'000, bytes(200'000, 3));
+    shelf.put(name, std::move(staged));
+}
+
+void put_large(Shelf& shelf, const std::string& name) { shelf.put(name, bytes(kLarge, 2)); }
+
+}  // namespace
+
+TEST_CASE("what is written in pieces is synced once, and nothing names it before") {
+    for (const bool checksum : {false, true}) {
+        CAPTURE(checksum);
+        OnPages on(checksum);
+        for (auto* put : {put_in_pieces, put_large}) {
+            // All plain pieces come before the sync, the names' synced writes behind it.
+            std::size_t plain = 0, synced = 0;
+            on_write = [&](std::size_t size, int flags) {
+                if ((flags & RWF_DSYNC) == 0) {
+                    CHECK(synced == 0);
+                    plain += size;
+                } else if (plain != 0) {
+                    CHECK(synced >= plain);
+                }
+                return 0;
+            };
+            on_msync = [&](std::size_t size) { return synced += size, 0; };
+            put(on.shelf, "y");
+            CHECK(plain >= 300'000);
+            CHECK(synced >= plain);
+            CHECK(synced < plain + 3 * 4096);
+            on_write = nullptr;
+            on_msync = nullptr;
+        }
+        const View view = on.shelf.get("y");
+        CHECK(view.bytes().size() == kLarge);
+        CHECK(view.bytes().back() == std::byte{2});
+    }
+}
+
+TEST_CASE("a failed sync behind pieces: nothing names them, and the media has failed") {
+    for (const bool checksum : {false, true})
+        for (auto* put : {put_in_pieces, put_large})
+            for (const int error : {EIO, ENOSPC})
+                for (const bool beginning : {false, true}) {
+                    CAPTURE(checksum);
+                    CAPTURE(error);
+                    CAPTURE(beginning);
+                    OnPages on(checksum);
+                    if (beginning) on_sync_file_range = [&] { return error; };
+                    else on_msync = [&](std::size_t) { return error; };
+                    CHECK(io_error([&] { put(on.shelf, "y"); }) == error);
+                    on_msync = nullptr;
+                    on_sync_file_range = nullptr;
+                    CHECK_THROWS_AS(put(on.shelf, "y"), ReadOnlyError);
+                    CHECK_FALSE(on.shelf.contains("y"));
+                }
+}
+
+TEST_CASE("a piece without space: nothing has changed, unless a network may have reported a sync") {
+    for (auto* put : {put_in_pieces, put_large})
+        for (const bool network : {false, true}) {
+            CAPTURE(network);
+            OnPages on;
+            if (network) file_system = NFS_SUPER_MAGIC;
+            int pieces = 0;
+            on_write = [&](std::size_t, int flags) { return (flags & RWF_DSYNC) == 0 && ++pieces == 2 ? ENOSPC : 0; };
+            if (network) CHECK(io_error([&] { put(on.shelf, "y"); }) == ENOSPC);
+            else CHECK_THROWS_AS(put(on.shelf, "y"), NoSpaceError);
+            CHECK(pieces == 2);
+            CHECK_FALSE(on.shelf.contains("y"));
+            if (network) CHECK_THROWS_AS(put(on.shelf, "y"), ReadOnlyError);
+            else put(on.shelf, "y");
+        }
+}
+
+TEST_CASE("where writing back cannot be begun ahead, the sync does all of it") {
+    for (const int error : {ENOSYS, EINVAL, ESPIPE, EPERM}) {
+        OnPages on;
+        on_sync_file_range = [&] { return error; };
+        put_large(on.shelf, "y");
+        CHECK(on.shelf.get("y").bytes().size() == kLarge);
+    }
+}
+
+TEST_CASE("a piece that is written after another thread's sync has failed counts for nothing") {
+    OnPages on;
+    View view = on.shelf.get("x", Access::write);
+    Staged staged = on.shelf.stage(Type::raw(), 300'000);
+    staged.write(0, bytes(100'000, 2));
+    on_msync = [](std::size_t) { return EIO; };
+    CHECK(io_error([&] { view.persist(); }) == EIO);
+    on_msync = nullptr;
+    int written = 0;
+    on_write = [&](std::size_t, int) { return ++written, 0; };
+    CHECK_THROWS_AS(staged.write(100'000, bytes(200'000, 3)), Error);
+    CHECK_THROWS_AS(on.shelf.put("y", std::move(staged)), Error);
+    CHECK(written == 0);
 }
 
 // ---- One error, several calls ------------------------------------------------------------------------

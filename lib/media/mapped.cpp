@@ -29,6 +29,7 @@
 
 // Debian 12's headers lack some; the kernel's numbers do not change.
 #ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
 #ifndef RWF_DSYNC
@@ -44,15 +45,17 @@ constexpr std::uint64_t kChunk = kHugePageSize;
 // Below it a plain copy and flushes win, above it non-temporal stores (measured, docs/DESIGN.md).
 constexpr std::uint64_t kNonTemporalFrom = 4096;
 // One descriptor write, and one msync. They bound how long a signal or a full disk waits to be noticed, and how long
-// another sync may wait for this one (SyncGate). An msync costs a flush of the disk, be there little to write.
+// another sync may wait for this one (SyncGate). A sync costs a flush of the disk, be there little to write: 90 MiB in
+// synced pieces of 4 MiB took five times as long as in plain ones and an msync (measured, docs/DESIGN.md).
 constexpr std::uint64_t kDescriptorPiece = 4 << 20;
 constexpr std::uint64_t kSyncPiece = 256 << 20;
 
 // What this process has done to a chunk. Only a hint for the choice of the fastest path, so races
 // between threads do no harm.
-constexpr std::uint8_t kTouched = 1;    // written once by descriptor: its pages exist
-constexpr std::uint8_t kPopulated = 2;  // its pages are mapped writable
-constexpr std::uint8_t kBacked = 4;     // reserve() has allocated it
+constexpr std::uint8_t kPopulated = 1;  // its pages are mapped
+constexpr std::uint8_t kBacked = 2;     // reserve() has allocated it
+constexpr std::uint8_t kReach = 4;      // times how far it was written by descriptor, in kReachUnit: pages up to there exist
+constexpr std::uint64_t kReachUnit = 64 << 10;
 
 std::uint64_t round_down(std::uint64_t n, std::uint64_t unit) { return n / unit * unit; }
 std::uint64_t round_up(std::uint64_t n, std::uint64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -220,7 +223,11 @@ void MappedMedia::choose_primitives() {
     if (const auto forced = forced_granularity()) granularity_ = *forced;
 
     // Page granularity works by system calls alone; registering would cost an open 6 us for nothing.
-    if (granularity_ != Granularity::page) pmem_ = &primitives_of(granularity_);
+    if (granularity_ != Granularity::page) {
+        pmem_ = &primitives_of(granularity_);
+        struct statfs fs;
+        tmpfs_ = !dax_ && ::fstatfs(fd_, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+    }
 
     if (writable_) {
         // calloc, not new: for large shelves the zeros cost nothing until they are looked at.
@@ -295,13 +302,24 @@ void MappedMedia::write(std::uint64_t offset, const void* source, std::size_t si
     if (size != 0) store(offset, static_cast<const std::byte*>(source), size);
 }
 
+void MappedMedia::write_behind(std::uint64_t offset, const void* source, std::size_t size) {
+    if (granularity_ != Granularity::page) return write(offset, source, size);
+    check_usable(offset, size);
+    store_by_descriptor(offset, static_cast<const std::byte*>(source), size, true);
+}
+
 void MappedMedia::fill_zero(std::uint64_t offset, std::uint64_t size) {
     check_usable(offset, size);
     if (size != 0) store(offset, nullptr, size);
 }
 
 void MappedMedia::store(std::uint64_t offset, const std::byte* source, std::uint64_t size) {
-    if (granularity_ == Granularity::page) return store_by_descriptor(offset, source, size);
+    if (granularity_ == Granularity::page) {
+        const bool behind = size > kDescriptorPiece;
+        store_by_descriptor(offset, source, size, behind);
+        if (behind) flush(offset, size);
+        return;
+    }
     if (size >= kChunk && !device_) return store_by_chunks(offset, source, size);
     reserve(offset, size);  // a store to a hole of a full file system would be SIGBUS
     if (size >= kNonTemporalFrom) return store_non_temporal(offset, source, size);
@@ -324,9 +342,10 @@ void MappedMedia::store_non_temporal(std::uint64_t offset, const std::byte* sour
     store_mapped(offset, source, size, PMEM2_F_MEM_NONTEMPORAL | PMEM2_F_MEM_NODRAIN);
 }
 
-// A page fault costs four times the copy of its page (measured on tmpfs). So the first write to a chunk
-// goes through the descriptor, which needs no faults; the second maps its pages all at once; from then
-// on plain non-temporal stores are the fastest.
+// A page fault costs four times the copy of its page (measured on tmpfs). So the first write to a place in a chunk
+// goes through the descriptor, which needs no faults; the second maps the chunk's pages all at once; from then
+// on plain non-temporal stores are the fastest. What continues a first write, as the pieces of one blob do, is a first
+// write, too: to map it would give pages zeros first.
 void MappedMedia::store_by_chunks(std::uint64_t offset, const std::byte* source, std::uint64_t size) {
     const std::uint64_t end = offset + size;
     std::uint64_t pending = offset;  // [pending, at) is to be written through the descriptor, at once
@@ -339,27 +358,27 @@ void MappedMedia::store_by_chunks(std::uint64_t offset, const std::byte* source,
         std::atomic_ref<std::uint8_t> chunk(chunk_of(at));
         const std::uint8_t state = chunk.load(std::memory_order_relaxed);
         bool mapped = (state & kPopulated) != 0;
-        if (!mapped && (state & kTouched) != 0) {
-            const std::uint64_t from = round_down(at, kPage);
-            const std::uint64_t to = round_up(next, kPage);
-            // Refused by old kernels and where a page cannot be had: the descriptor tells the reason.
-            mapped = ::madvise(data_ + from, to - from, MADV_POPULATE_WRITE) == 0;
-            if (mapped && next - at == kChunk) chunk.fetch_or(kPopulated, std::memory_order_relaxed);
+        const std::uint64_t base = round_down(at, kChunk);
+        if (!mapped && (at - base) / kReachUnit < state / kReach) {
+            // Refused by old kernels and where a page cannot be had: the descriptor tells the reason. On tmpfs reading maps
+            // pages writable, too, and 16 at once where they are there.
+            mapped = ::madvise(data_ + base, std::min(kChunk, mapped_ - base), tmpfs_ ? MADV_POPULATE_READ : MADV_POPULATE_WRITE) == 0;
+            if (mapped) chunk.fetch_or(kPopulated, std::memory_order_relaxed);
         }
         if (mapped) {
             write_pending(at);
             store_non_temporal(at, source ? source + (at - offset) : nullptr, next - at);
             pending = next;
         } else {
-            chunk.fetch_or(kTouched, std::memory_order_relaxed);
+            const std::uint64_t reach = std::max<std::uint64_t>(state / kReach, (next - base) / kReachUnit);
+            chunk.store(static_cast<std::uint8_t>(state % kReach + reach * kReach), std::memory_order_relaxed);
         }
         at = next;
     }
     write_pending(end);
 }
 
-void MappedMedia::store_by_descriptor(std::uint64_t offset, const std::byte* source,
-                                      std::uint64_t size) {
+void MappedMedia::store_by_descriptor(std::uint64_t offset, const std::byte* source, std::uint64_t size, bool behind) {
     alignas(64) static constexpr std::array<std::byte, 64 << 10> zeros{};
     constexpr std::size_t max_pieces = kDescriptorPiece / zeros.size();
     std::array<::iovec, max_pieces> pieces;
@@ -376,24 +395,25 @@ void MappedMedia::store_by_descriptor(std::uint64_t offset, const std::byte* sou
                 left -= piece;
             }
         }
-        const std::uint64_t done = write_once(offset, pieces.data(), count);
+        const std::uint64_t done = write_once(offset, pieces.data(), count, behind);
         offset += done;
         size -= done;
         if (source != nullptr) source += done;
     }
 }
 
-std::uint64_t MappedMedia::write_once(std::uint64_t offset, const ::iovec* pieces, int count) {
+std::uint64_t MappedMedia::write_once(std::uint64_t offset, const ::iovec* pieces, int count, bool behind) {
     std::uint64_t wanted = 0;
     for (int i = 0; i < count; ++i) wanted += pieces[i].iov_len;
     // Whoever forces a fine granularity on an ordinary file has declared its page cache persistent.
-    const bool sync = granularity_ == Granularity::page || dax_;
+    const bool sync = !behind && (granularity_ == Granularity::page || dax_);
     // Part of it would be written, and the rest be SIGXFSZ.
     if (!device_ && beyond_size_limit(offset + wanted)) fail("writing", offset, wanted, EFBIG);
     for (;;) {
         check_length("writing", offset, wanted);
-        const std::int64_t done = sync ? write_synced(offset, wanted, pieces, count)
-                                       : write_plain(fd_, pieces, count, offset);
+        const std::int64_t done = behind ? write_unsynced(offset, wanted, pieces, count)
+                                  : sync ? write_synced(offset, wanted, pieces, count)
+                                         : write_plain(fd_, pieces, count, offset);
         if (done > 0) return static_cast<std::uint64_t>(done);
         const int error = static_cast<int>(-done);
         if (error == EINTR) continue;
@@ -429,6 +449,28 @@ std::int64_t MappedMedia::write_synced(std::uint64_t offset, std::uint64_t size,
         return done;
     }
     pass.failed(error);
+    fail_sync(action, offset, size, error);
+}
+
+// Without a sync an errno is that of the write, except over a network.
+std::int64_t MappedMedia::write_unsynced(std::uint64_t offset, std::uint64_t size, const ::iovec* pieces, int count) {
+    if (syncs_.error() != 0) fail_as_before("writing", offset, size);
+    const std::int64_t done = write_plain(fd_, pieces, count, offset);
+    int error = done > 0 ? 0 : static_cast<int>(-done);
+    if (error == EINTR || error == EFAULT || (is_lack_of_space(error) && !on_network(fd_))) return done;
+    const char* action = "writing";
+    if (error == 0) {
+        // The whole pages, as others follow. Nothing waits for them here, so no error of theirs is told; but one of
+        // beginning may be told to nobody else.
+        const std::uint64_t from = round_down(offset, kPage), to = round_down(offset + static_cast<std::uint64_t>(done), kPage);
+        if (to <= from) return done;
+        if (::sync_file_range(fd_, static_cast<off_t>(from), static_cast<off_t>(to - from), SYNC_FILE_RANGE_WRITE) == 0)
+            return done;
+        error = errno;
+        if (error == ENOSYS || error == EINVAL || error == ESPIPE || error == EPERM) return done;  // not to be had here
+        action = "syncing";
+    }
+    SyncGate::Pass(syncs_).failed(error);
     fail_sync(action, offset, size, error);
 }
 

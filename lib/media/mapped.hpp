@@ -3,7 +3,8 @@
 // Three kinds of media behind one class:
 //  * byte and cache_line granularity (DAX, proven by MAP_SYNC): stores, flushes and fences;
 //  * page granularity (every other file): writes through the descriptor with RWF_DSYNC, so that a write
-//    costs what it covers and not what else is dirty in the file; msync for stores through data().
+//    costs what it covers and not what else is dirty in the file; msync for stores through data(), and behind large
+//    writes, which go in pieces that the kernel begins to write back while the next one is copied.
 //    write() and fill_zero() have returned only when the bytes are durable. Once a sync has failed, every later one,
 //    and every one that was under way, is an IoError, whatever the kernel says to it;
 //  * a granularity forced by PMEM2_FORCE_GRANULARITY (BYTE, CACHE_LINE, PAGE), as libpmem2(7) has it.
@@ -37,6 +38,7 @@ public:
     void prepare_for_writing() override;
     void reserve(std::uint64_t offset, std::uint64_t size) override;
     void write(std::uint64_t offset, const void* source, std::size_t size) override;
+    void write_behind(std::uint64_t offset, const void* source, std::size_t size) override;
     void fill_zero(std::uint64_t offset, std::uint64_t size) override;
     void flush(std::uint64_t offset, std::uint64_t size) override;
     void drain() override;
@@ -62,10 +64,12 @@ private:
     void store_non_temporal(std::uint64_t offset, const std::byte* source, std::uint64_t size);
     /// By the processor; IoError where the mapping has no memory behind it any more.
     void store_mapped(std::uint64_t offset, const std::byte* source, std::uint64_t size, unsigned flags);
-    /// Durable on return where the mapping is not forced.
-    void store_by_descriptor(std::uint64_t offset, const std::byte* source, std::uint64_t size);
+    /// Durable on return where the mapping is not forced; `behind`: after flush().
+    void store_by_descriptor(std::uint64_t offset, const std::byte* source, std::uint64_t size, bool behind = false);
     /// Bytes written, at least one; throws.
-    std::uint64_t write_once(std::uint64_t offset, const ::iovec* pieces, int count);
+    std::uint64_t write_once(std::uint64_t offset, const ::iovec* pieces, int count, bool behind);
+    /// Bytes written, or -errno where nothing was written and the media has not failed; throws when it has.
+    std::int64_t write_unsynced(std::uint64_t offset, std::uint64_t size, const ::iovec* pieces, int count);
     /// Bytes written and synced, or -errno where nothing was written and no sync has failed; throws when one has.
     std::int64_t write_synced(std::uint64_t offset, std::uint64_t size, const ::iovec* pieces, int count);
     /// After a write that was to be synced too has failed for lack of space: true when it was the write that failed.
@@ -89,6 +93,7 @@ private:
     int fd_ = -1;
     bool device_ = false;    // devdax: no write(2)
     bool dax_ = false;       // MAP_SYNC was granted
+    bool tmpfs_ = false;     // taken for persistent memory
     std::atomic<bool> promised_;
     std::atomic<bool> unshared_{false};  // prepare_for_writing() was done
     bool detached_ = false;  // in a forked child

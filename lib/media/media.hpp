@@ -58,6 +58,14 @@ public:
     virtual void write(std::uint64_t offset, const void* source, std::size_t size) = 0;
     virtual void fill_zero(std::uint64_t offset, std::uint64_t size) = 0;
 
+    /// As write(), for one of several pieces: where write() returns with the bytes durable (page granularity), these are
+    /// so only after sync_behind() of a range that holds them. One sync of all pieces costs less than one of each.
+    virtual void write_behind(std::uint64_t offset, const void* source, std::size_t size) { write(offset, source, size); }
+    /// What write_behind() wrote to the range, by any thread, is from now on as if write() had written it.
+    void sync_behind(std::uint64_t offset, std::uint64_t size) {
+        if (granularity_ == Granularity::page) flush(offset, size);
+    }
+
     /// For stores made through data().
     virtual void flush(std::uint64_t offset, std::uint64_t size) = 0;
     /// Fence: waits until everything written or flushed before is durable.

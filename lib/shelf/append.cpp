@@ -298,8 +298,9 @@ std::uint32_t ShelfCore::copy_blob(const View& view, std::uint64_t to) {
         const auto piece = static_cast<std::size_t>(std::min<std::uint64_t>(room, blob.size - at));
         guarded_copy(buffer.get(), media, blob.offset + at, piece, what);
         if (checksums_) crc = crc32c(buffer.get(), piece, crc);
-        guarded([&] { media.write(to + at, buffer.get(), piece); });
+        guarded([&] { media.write_behind(to + at, buffer.get(), piece); });
     }
+    guarded([&] { media.sync_behind(to, blob.size); });
     return crc;
 }
 

@@ -319,7 +319,8 @@ struct Staged::State {
     format::Extent extent{};        // empty for values that will be inline
     std::vector<std::byte> value;   // of those
     std::atomic<bool> exposed{false};  // memory() was handed out: flush before the commit
-    std::atomic<std::uint64_t> written{0};  // so many bytes from the start came by write() or zero(), durably
+    std::atomic<bool> behind{false};   // some came by Media::write_behind(): sync them before the commit
+    std::atomic<std::uint64_t> written{0};  // so many bytes from the start came by write() or zero()
     bool inlined = false;
     ~State();
 };

@@ -302,12 +302,13 @@ std::unique_ptr<Prepared> ShelfCore::prepare(std::string_view name, Staged stage
     Media& media = *parts_.data;
     if (checksums_) {
         // What nobody wrote counts, too: it is what stores to an earlier blob left, durable or not.
-        const bool durable = !s.exposed.load() && s.written.load() >= p->entry.size;
-        p->entry.content_crc = durable ? checksum_in_place(media, p->entry.offset, p->entry.size, name)
+        const bool written = !s.exposed.load() && s.written.load() >= p->entry.size;
+        p->entry.content_crc = written ? checksum_in_place(media, p->entry.offset, p->entry.size, name)
                                        : settle(p->entry.offset, p->entry.size, name);
     }
     guarded([&] {
         if (s.exposed.load() && p->entry.size != 0 && !checksums_) media.flush(p->entry.offset, p->entry.size);
+        else if (s.behind.load()) media.sync_behind(p->entry.offset, p->entry.size);
         media.write(p->header.offset, header.data(), header.size());
         media.drain();
     });

@@ -58,8 +58,10 @@ std::uint32_t ShelfCore::copy_in(std::uint64_t offset, std::span<const std::byte
         const std::size_t size = std::min(room, data.size() - at);
         copy_from_caller(buffer.get(), data.subspan(at, size));
         crc = crc32c(buffer.get(), size, crc);
-        media.write(offset + at, buffer.get(), size);
+        if (size == data.size()) media.write(offset, buffer.get(), size);
+        else media.write_behind(offset + at, buffer.get(), size);
     }
+    if (room < data.size()) media.sync_behind(offset, data.size());
     return crc;
 }
 
@@ -79,8 +81,12 @@ std::uint32_t ShelfCore::settle(std::uint64_t offset, std::uint64_t size, std::s
         const std::size_t piece = std::min<std::uint64_t>(room, size - at);
         guarded_copy(buffer.get(), media, offset + at, piece, what);
         crc = crc32c(buffer.get(), piece, crc);
-        guarded([&] { media.write(offset + at, buffer.get(), piece); });
+        guarded([&] {
+            if (piece == size) media.write(offset, buffer.get(), piece);
+            else media.write_behind(offset + at, buffer.get(), piece);
+        });
     }
+    if (room < size) guarded([&] { media.sync_behind(offset, size); });
     return crc;
 }
 

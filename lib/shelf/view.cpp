@@ -154,7 +154,12 @@ void Staged::write(std::uint64_t offset, std::span<const std::byte> data) {
     Media& media = *s.core->parts_.data;
     try {
         // The fence belongs to the writing thread; the put may come from another.
-        media.write(s.extent.offset + offset, data.data(), data.size());
+        if (data.size() == s.size) {
+            media.write(s.extent.offset, data.data(), data.size());
+        } else {
+            s.behind = true;
+            media.write_behind(s.extent.offset + offset, data.data(), data.size());
+        }
         media.drain();
         // What comes out of order is not counted; it costs a put with a checksum another write, nothing else.
         std::uint64_t written = s.written.load();

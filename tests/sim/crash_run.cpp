@@ -55,6 +55,10 @@ public:
         if (step([&](std::uint64_t part) { std::memmove(data_ + offset, source, part); }, size))
             MediaRef::write(offset, source, size);
     }
+    void write_behind(std::uint64_t offset, const void* source, std::size_t size) override {
+        if (step([&](std::uint64_t part) { std::memmove(data_ + offset, source, part); }, size))
+            write_behind_to_target(offset, source, size);
+    }
     void fill_zero(std::uint64_t offset, std::uint64_t size) override {
         if (step([&](std::uint64_t part) { std::memset(data_ + offset, 0, part); }, size))
             MediaRef::fill_zero(offset, size);

@@ -33,6 +33,12 @@ public:
     void flush(std::uint64_t offset, std::uint64_t size) override { target_.flush(offset, size); }
     void drain() override { target_.drain(); }
 
+protected:
+    /// write_behind() of the target. Here it is what it is by default, so that who overrides write() sees all writes.
+    void write_behind_to_target(std::uint64_t offset, const void* source, std::size_t size) {
+        target_.write_behind(offset, source, size);
+    }
+
 private:
     Media& target_;
 };

@@ -107,11 +107,15 @@ void SimMedia::write(std::uint64_t offset, const void* source, std::size_t size)
     store(EventKind::write, offset, static_cast<const std::byte*>(source), size);
 }
 
+void SimMedia::write_behind(std::uint64_t offset, const void* source, std::size_t size) {
+    store(EventKind::write, offset, static_cast<const std::byte*>(source), size, granularity_ == Granularity::page);
+}
+
 void SimMedia::fill_zero(std::uint64_t offset, std::uint64_t size) {
     store(EventKind::fill_zero, offset, nullptr, size);
 }
 
-void SimMedia::store(EventKind kind, std::uint64_t offset, const std::byte* source, std::uint64_t size) {
+void SimMedia::store(EventKind kind, std::uint64_t offset, const std::byte* source, std::uint64_t size, bool behind) {
     assert(offset <= size_ && size <= size_ - offset);
     if (size == 0) return;
     machine_.event(kind);
@@ -125,7 +129,7 @@ void SimMedia::store(EventKind kind, std::uint64_t offset, const std::byte* sour
     if (fails) throw NoSpaceError(name() + ": simulated lack of space for a write", ENOSPC);
     // Written anew the pages are dirty anew, be the bytes the same: what a failed sync lost is back.
     for_pieces(offset, size, [](Piece& piece) { piece.lost_from = 0; });
-    sync(kind, offset, size);
+    if (!behind) sync(kind, offset, size);
 }
 
 void SimMedia::flush(std::uint64_t offset, std::uint64_t size) {

@@ -11,7 +11,7 @@
 //    cut, each aligned 8-byte word of an open line independently has its value of any version from the
 //    floor on. That is early eviction, reordering, and tearing, all at once.
 //  * Page granularity: pieces are 512-byte sectors, each atomic; write() is durable when it returns and
-//    torn while it runs; flush() is msync. Stores through data() may be written back at any time.
+//    torn while it runs; write_behind() is a store; flush() is msync. Stores through data() may be written back at any time.
 //
 // Just before each event takes effect (page granularity: also in the middle of it), on_cut is called with
 // a CutPoint, which builds images of what a power cut at that moment may leave.
@@ -117,6 +117,7 @@ public:
 
     void reserve(std::uint64_t, std::uint64_t) override {}
     void write(std::uint64_t offset, const void* source, std::size_t size) override;
+    void write_behind(std::uint64_t offset, const void* source, std::size_t size) override;
     void fill_zero(std::uint64_t offset, std::uint64_t size) override;
     void flush(std::uint64_t offset, std::uint64_t size) override;
     void drain() override;
@@ -135,7 +136,7 @@ public:
 private:
     friend class SimMachine;
 
-    void store(EventKind kind, std::uint64_t offset, const std::byte* source, std::uint64_t size);
+    void store(EventKind kind, std::uint64_t offset, const std::byte* source, std::uint64_t size, bool behind = false);
     void observe();
     void see(std::uint64_t index);
     template <class F>

@@ -40,14 +40,15 @@ class Elements(NamedTuple):
 
 def elements(value: Any) -> Elements:
     """Of a tensor. TypeError for one that cannot be stored."""
-    found: Elements = _module("a tensor is to be stored").elements(value)
+    found: Elements = (_found or _module("a tensor is to be stored")).elements(value)
     return found
 
 
 def part(block: _pymm.Block, memory: Any, text: str, itemsize: int, shape: Any, strides: Any) -> Any:
     """The tensor over private memory with some of a block's bytes; ValueError, TypeError or RuntimeError where they are
     none."""
-    return _module(f"variable {block.name!r} has tensors in it").part(block, memory, text, itemsize, shape, strides)
+    module = _found or _module(f"variable {block.name!r} has tensors in it")
+    return module.part(block, memory, text, itemsize, shape, strides)
 
 
 def copied(value: Any) -> Any:
@@ -67,8 +68,12 @@ def is_module(value: Any) -> bool:
     return cls is not None and isinstance(value, cls)
 
 
+_found: Any = None  # pymm._torch, once it was imported: to ask for it takes as long as half of a tensor
+
+
 def _module(why: str) -> Any:
     """pymm._torch; ImportError that begins with `why` where there is no PyTorch."""
+    global _found
     try:
         from . import _torch
     except ImportError as error:
@@ -79,6 +84,7 @@ def _module(why: str) -> Any:
             "elements as a NumPy array, pymm.torch_tensor.asndarray(shelf, name)",
             name="torch",
         ) from error
+    _found = _torch
     return _torch
 
 

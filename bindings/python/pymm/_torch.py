@@ -324,15 +324,16 @@ def _over(block: _pymm.Block, memory: Any, text: str, itemsize: int, shape: Any,
     size = dtype.itemsize
     if size != itemsize:
         raise ValueError(f"they have {size} bytes, the catalogue says {itemsize}")
-    if any(step % size for step in strides):
+    steps = [step // size for step in strides]
+    if [step * size for step in steps] != list(strides):
         raise ValueError(f"strides {strides} are no multiples of {size} bytes")
     if nbytes == 0:
         plain = torch.empty(shape, dtype=dtype, device="cpu")
     else:
-        plain = torch.frombuffer(memory, dtype=dtype).as_strided(shape, [step // size for step in strides])
+        plain = torch.frombuffer(memory, dtype=dtype).as_strided(shape, steps)
     tensor = torch.Tensor._make_subclass(shelved_torch_tensor, plain, bool(grad))
     tensor._block, tensor._memory, tensor._variable = block, memory, False
-    tensor._start = _storage(tensor)
+    tensor._start = _storage(plain)
     return tensor
 
 

@@ -281,10 +281,10 @@ class Tree:
         except UnicodeDecodeError as error:
             raise self.corrupt(place, f"the dtype's text: {error}") from None
         dtype = np.dtype(np.void) if tag == _tensor.KIND else _dtype.decode(text, itemsize)
-        if any(n < 0 for n in shape) or any(n < 0 for n in strides):
+        if min(shape, default=0) < 0 or min(strides, default=0) < 0:
             raise self.corrupt(place, f"shape {shape} and strides {strides}")
         product = math.prod(shape) * itemsize
-        reach = itemsize + sum((n - 1) * step for n, step in zip(shape, strides))
+        reach = itemsize + sum([(n - 1) * step for n, step in zip(shape, strides)])
         if product != nbytes or (product and reach > nbytes):
             raise self.corrupt(place, f"{nbytes} bytes are no array of shape {shape} with strides {strides}")
         if tag == _values.SCALAR:
@@ -388,6 +388,8 @@ class Tree:
 
     def key(self, at: int, head: int, value: int, depth: int) -> Any:
         """What the slot of a key holds."""
+        if head & 0xFF in _LEAVES:
+            return self.value(at, head, value, depth)
         return self._key(at, head, value, depth, Budget(self))
 
     def _key(self, at: int, head: int, value: int, depth: int, budget: Budget) -> Any:
