@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors_files import HOSTILE as WRONG
-from safetensors_files import entry, file_of, of_arrays
+from safetensors_files import HOSTILE, entry, file_of, of_arrays
 from test_py_containers import SLOW
 
 import killed
@@ -144,9 +143,6 @@ assert s.m["w"].sum() == 66
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-HOSTILE = [*WRONG, file_of({"a": entry(shape=[0, 2**61, 2**61], offsets=(0, 0))}, b"")]
-
-
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_hostile_files(shelf, tmp_path, number):
     path = tmp_path / "x"
@@ -235,18 +231,18 @@ import sys
 import pymm
 s = pymm.shelf('test', pmem_path=sys.argv[1])
 for n in range(1, 1000000):
-    pymm.io.load_safetensors(s, "x", sys.argv[1] + "/" + str(n % 2), "np")
+    pymm.io.load_safetensors(s, "x", sys.argv[1] + "/" + str(n % 5), "np")
     print(n, flush=True)
 """
 
 
 def test_killed_while_loading(shelf, namespace):
     shelf.close()
-    for i in range(2):
+    for i in range(5):
         with open(f"{namespace}/{i}", "wb") as file:
             file.write(of_arrays({"a": np.full(100_000, i), "b": np.full(3, i, "u1")}))
     acknowledged = killed.acknowledged(PROGRAM, namespace, 5)
     with pymm.shelf("test", pmem_path=namespace) as s:
         number = s.x["b"][0]
-        assert number in (acknowledged % 2, (acknowledged + 1) % 2) and (s.x["a"] == number).all() and (s.x["b"] == number).all()
+        assert number in (acknowledged % 5, (acknowledged + 1) % 5) and (s.x["a"] == number).all() and (s.x["b"] == number).all()
     assert pymm.fsck(namespace, "test", scrub=True).clean

@@ -159,28 +159,6 @@ def test_in_place_stays_and_is_kept(namespace):
         assert s.h.tolist() == [4, 4, 4]
 
 
-@pytest.mark.parametrize("end", ["s.w.persist()", "s.persist()", "s.w = s.w", "s['w'] = w", "s.w += 0", "s.close()",
-                                 "s.w.persist_offset(0, 2000)", "s.w = w.detach()"])  # fmt: skip
-def test_what_makes_it_durable(namespace, child, end):
-    """Each of these syncs on page media what an in-place method stored."""
-    code = f"""
-        import sys, torch, pymm
-        s = pymm.shelf("x", pmem_path=sys.argv[1], size_mb=8)
-        s.w = torch.zeros(2000)
-        w = s.w
-        w.persist()
-        w.add_(1)
-        {end}
-        print("done", flush=True)
-        sys.stdin.readline()
-    """
-    writer = child(code, namespace)
-    assert writer.line() == "done"
-    writer.kill()
-    with pymm.shelf("x", pmem_path=namespace) as s:
-        assert (s.w == 1).all()
-
-
 PERSISTS = """
 import sys, pymm, torch
 s = pymm.shelf("x", pmem_path=sys.argv[1], size_mb=8)

@@ -122,9 +122,11 @@ bool describe(const Input& input, const Json& json, Entry& entry) {
         entry.begin > entry.end)
         return false;
     std::vector<std::int64_t> shape;
+    std::uint64_t stride = 16;  // more than any element has: what cannot be told of is not, be there no element
     for (const Json& each : sizes) {
         std::uint64_t size = 0;
-        if (!number(each, size)) return false;
+        if (!number(each, size) || __builtin_mul_overflow(stride, std::max<std::uint64_t>(size, 1), &stride) || stride >= most)
+            return false;
         shape.push_back(static_cast<std::int64_t>(size));
     }
     const auto& text = dtype.get_ref<const std::string&>();
