@@ -37,9 +37,10 @@ private:
     std::uint64_t size_;
 };
 
-/// Where there is room for `size` bytes just now: not at the start of a huge page, where a shelf would come by itself.
+/// Where there is room for `size` bytes just now: not at the start of a huge page, where a shelf would come by itself. Much
+/// room above it, which is taken first: for stacks of threads, such as a sanitizer begins in a forked child.
 std::uint64_t free_address(std::uint64_t size) {
-    const Taken room(size + (8 << 20));
+    const Taken room(size + (64 << 20));
     return (room.address() / (2 << 20) + 1) * (2 << 20) + 4096 * 5;
 }
 

@@ -24,8 +24,8 @@ namespace {
 
 // A journal up to this size is put together in DRAM, and written at once.
 constexpr std::uint64_t kSmallJournal = 64 << 10;
-// Larger ones in pieces: of as much as a sync is worth where each write is one, else of what stays in the CPU's caches.
-constexpr std::size_t kSyncedPiece = 4 << 20;
+// Larger ones go in pieces: of as much as a system call is worth on disks, else of what stays in the CPU's caches.
+constexpr std::size_t kDiskPiece = 4 << 20;
 constexpr std::size_t kCachedPiece = 256 << 10;
 
 }  // namespace
@@ -260,7 +260,7 @@ void ShelfCore::write_journal(TransactionState& tx, std::vector<JournalRange> ra
     } else {
         Staged staged = stage(Type::raw(), size);
         // What is summed is what is written, though other threads may store to the source meanwhile.
-        const std::size_t most = media.granularity() == Granularity::page ? kSyncedPiece : kCachedPiece;
+        const std::size_t most = media.granularity() == Granularity::page ? kDiskPiece : kCachedPiece;
         std::vector<std::byte> piece = head;
         piece.reserve(head.size() + most);
         std::uint64_t written = 0;
