@@ -35,6 +35,25 @@ thread_local bool refused = false;
 using namespace pymm;
 using pymm::test::Scratch;
 
+namespace {
+
+/// Whether `work` is stopped by the k-th allocation, which fails; `refused` tells whether there was one.
+template <class F>
+bool stopped_at(std::uint64_t k, F&& work) {
+    bool threw = false;
+    refused = false;
+    countdown = k;
+    try {
+        work();
+    } catch (const std::bad_alloc&) {
+        threw = true;
+    }
+    countdown = 0;
+    return threw;
+}
+
+}  // namespace
+
 TEST_CASE("no memory for a writable view: the writer's lock is given up all the same") {
     std::uint64_t failed = 0;
     for (std::uint64_t k = 1;; ++k) {
@@ -43,15 +62,7 @@ TEST_CASE("no memory for a writable view: the writer's lock is given up all the 
         const Namespace ns = Namespace::open(scratch.path());
         Shelf s = ns.create("s", {.capacity = 2 << 20});
         s.put("x", std::vector<std::byte>(5000));
-        bool threw = false;
-        refused = false;
-        countdown = k;
-        try {
-            (void)s.get("x", Access::write);
-        } catch (const std::bad_alloc&) {
-            threw = true;
-        }
-        countdown = 0;
+        const bool threw = stopped_at(k, [&] { (void)s.get("x", Access::write); });
         if (!refused) break;
         ++failed;
         CHECK(threw);
@@ -100,14 +111,7 @@ TEST_CASE("no memory for a batch in a transaction: all of it or nothing") {
             batch.rename(name("moved"), name("d"));
             batch.rename(name("x"), name("a"));
             batch.put(name("last"), value(20, 5));
-            refused = false;
-            countdown = k;
-            try {
-                batch.commit();
-            } catch (const std::bad_alloc&) {
-                threw = true;
-            }
-            countdown = 0;
+            threw = stopped_at(k, [&] { batch.commit(); });
         }
         const std::string all = name("a") + " 6000 3\n" + name("c") + " 5000 1\n" + name("d") + " 5000 100\n" + name("last") +
                                 " 20 5\n" + name("new") + " 6000 4\n";

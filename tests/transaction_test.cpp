@@ -461,37 +461,6 @@ TEST_CASE("transaction: appends, and what replaces a blob under its id") {
     }
 }
 
-TEST_CASE("transaction: a damaged journal stops a writer, and a repair puts it aside") {
-    MemoryShelf m(4 << 20);
-    m.shelf.put("x", bytes_of(5000, 1));
-    Transaction tx = m.shelf.transaction();
-    View x = m.shelf.get("x", Access::write);
-    tx.add(x);
-    fill(x, 2);
-    // The copy of its bytes, wherever it is.
-    const auto copy = bytes_of(5000, 1);
-    auto* at = static_cast<std::byte*>(::memmem(m.data.data(), m.data.size(), copy.data(), copy.size()));
-    REQUIRE(at != nullptr);
-    at[77] = std::byte{9};
-    sim::SimLocks others;
-    CHECK_THROWS_AS((void)found_by_another(m, others, Mode::read_write), CorruptError);
-    {
-        const Shelf reader = found_by_another(m, others, Mode::read_only);
-        CHECK_THROWS_AS((void)reader.get("x"), CorruptError);
-    }
-    CheckOptions options;
-    options.repair = Repair::all;
-    const CheckReport report = check_media({m.map, m.data, nullptr, false, [](const Replaced&) { return ""; }}, options);
-    CHECK(report.uncorrected() == 0);
-    CHECK(report.lost_found == 1);
-    {
-        const Shelf writer = found_by_another(m, others, Mode::read_write);
-        CHECK(writer.size() == 2);
-        CHECK(holds(writer, "x", 2));
-    }
-    ShelfCore::of(m.shelf).detach_in_child();
-}
-
 TEST_CASE("transaction: when a blob came to be is as without one") {
     MemoryShelf m(4 << 20);
     m.shelf.put("a", bytes_of(5000, 1));

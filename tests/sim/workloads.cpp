@@ -200,11 +200,19 @@ void everything(CrashRun& c) {
     c.close();
 }
 
-void transact(CrashRun& c) {
+namespace {
+
+void furnish_with_stores(CrashRun& c) {
     furnish(c);
     c.put("y", 5000);
     c.store("y", 0, 8, true);
     c.store("b", 0, 8, true);
+}
+
+}  // namespace
+
+void transact(CrashRun& c) {
+    furnish_with_stores(c);
     c.transaction({{TxOp::store, "y", "", 3000, 64, false},
                    {TxOp::store, "b", "", 8, 16, true},
                    {TxOp::store, "y", "", 8, 4000, true},
@@ -214,10 +222,7 @@ void transact(CrashRun& c) {
 }
 
 void roll_back(CrashRun& c) {
-    furnish(c);
-    c.put("y", 5000);
-    c.store("y", 0, 8, true);
-    c.store("b", 0, 8, true);
+    furnish_with_stores(c);
     c.transaction({{TxOp::store, "y", "", 4500, 100, true},
                    {TxOp::erase, "a", "", 0},
                    {TxOp::store, "b", "", 20, 100, false}}, false);
