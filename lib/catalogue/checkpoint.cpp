@@ -451,16 +451,12 @@ void Catalogue::close_session() {
         EntryView journal;
         try {
             if (find(journal_name(0), journal)) return false;
+            bool none = true;  // a repair may have put the first of them aside
+            for_each(kJournalName, [&](const EntryView&) { return none = false; });
+            return none;
         } catch (const CorruptError&) {
             return false;  // the next open may tell
         }
-        // It may have put the first of them aside; then it has left no damage to names.
-        bool none = true;
-        try {
-            for_each(kJournalName, [&](const EntryView&) { return none = false; });
-        } catch (const CorruptError&) {
-        }
-        return none;
     };
     const bool clean = undone();
     if (log_used_ != 0) {
